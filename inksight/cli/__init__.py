@@ -1,0 +1,55 @@
+"""The command line: one file per verb, each of which parses, calls the library and prints.
+
+Nothing here imports torch, NumPy or a server at module level, so that `inksight --help` answers in under 0.3 s.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from inksight.cli.output import print_error
+from inksight.errors import InksightError
+
+app = typer.Typer(
+    name="inksight",
+    help="Train, judge, ship and keep improving classifiers of hand drawings and photos.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from inksight import __version__
+
+        typer.echo(f"inksight {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line and turn deliberate errors into one clear message and an exit code."""
+    try:
+        app()
+    except InksightError as error:
+        print_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader (head, less) went away; writing the rest to nowhere keeps Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

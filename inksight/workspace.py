@@ -1,0 +1,98 @@
+"""Where things live: one folder with downloads, datasets, runs, artefacts and the database.
+
+    $INKSIGHT_HOME (default: ./inksight-home)
+    ├── downloads/      raw source files, laid out as at their origin
+    ├── datasets/       dataset files (<name>.h5)
+    ├── runs/           one folder per training run: settings, checkpoints, history, plots, bundle, report
+    ├── artifacts/      the registry's artefact root, unless INKSIGHT_ARTIFACTS says otherwise (a folder or s3://...)
+    └── inksight.db     the registry's SQLite file, unless INKSIGHT_DATABASE_URL says otherwise
+
+Folders are made when they are first written to, not when they are named.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The resolved locations; `home` is absolute."""
+
+    home: Path
+    database_url: str
+    artifacts: str
+
+    @property
+    def downloads(self) -> Path:
+        """The folder of raw source files."""
+        return self.home / "downloads"
+
+    @property
+    def datasets(self) -> Path:
+        """The folder of dataset files."""
+        return self.home / "datasets"
+
+    @property
+    def runs(self) -> Path:
+        """The folder of training runs."""
+        return self.home / "runs"
+
+    def dataset_path(self, name: str) -> Path:
+        """Return where the dataset file of that name lives."""
+        return self.datasets / f"{name}.h5"
+
+    def new_run(self, name: str) -> Path:
+        """Return a fresh run folder path such as runs/20260131-120000-name-1a2b (not yet made)."""
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-") or "run"
+        return self.runs / f"{stamp}-{safe}-{secrets.token_hex(2)}"
+
+
+def workspace(environ: Mapping[str, str] | None = None) -> Workspace:
+    """Return the workspace that INKSIGHT_HOME, INKSIGHT_DATABASE_URL and INKSIGHT_ARTIFACTS describe."""
+    environ = os.environ if environ is None else environ
+    home = Path(environ.get("INKSIGHT_HOME") or "inksight-home").expanduser().resolve()
+    return Workspace(
+        home=home,
+        database_url=environ.get("INKSIGHT_DATABASE_URL") or f"sqlite:///{home / 'inksight.db'}",
+        artifacts=environ.get("INKSIGHT_ARTIFACTS") or str(home / "artifacts"),
+    )
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target` that replaces it when the block ends well and vanishes when it fails.
+
+    The data is flushed to disk before the rename, so a crash leaves the old file or the new one, never half of one.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=f".tmp{target.suffix}", dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb") as stream:
+            os.fsync(stream.fileno())
+        # mkstemp makes 0600 files; a file that others should read needs what the umask allows.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        os.replace(temporary, target)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a UTF-8 text file atomically."""
+    with atomic_path(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")

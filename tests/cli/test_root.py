@@ -1,0 +1,62 @@
+"""The command line as a whole: it starts fast, and every verb documents itself."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.main import get_command
+
+from inksight import __version__
+from inksight.cli import app
+
+
+def commands() -> list[list[str]]:
+    """Return the words of every command, sub-commands included."""
+    found: list[list[str]] = []
+
+    def walk(command: object, words: list[str]) -> None:
+        children = getattr(command, "commands", None)
+        if children is None:
+            found.append(words)
+            return
+        for name, child in children.items():
+            walk(child, [*words, name])
+
+    walk(get_command(app), [])
+    return found
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "inksight", *words], capture_output=True, text=True, check=False)
+
+
+def test_help_starts_fast() -> None:
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        assert run("--help").returncode == 0
+        times.append(time.perf_counter() - start)
+    # The bar is 0.3 s on a free machine; the best of five keeps a busy one from failing the test for no reason.
+    assert min(times) < 0.3, f"median {statistics.median(times):.2f} s, best {min(times):.2f} s"
+
+
+def test_version() -> None:
+    assert run("--version").stdout.strip() == f"inksight {__version__}"
+
+
+def test_unknown_verb_is_wrong_usage() -> None:
+    assert run("trian").returncode == 2
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_option_is_documented(words: list[str]) -> None:
+    command = get_command(app)
+    for word in words:
+        command = command.commands[word]  # type: ignore[attr-defined]
+    assert command.help, f"{' '.join(words)} has no help text"
+    for parameter in command.params:
+        assert getattr(parameter, "help", None), f"{' '.join(words)} {parameter.name} has no help text"

@@ -1,0 +1,78 @@
+"""Settings: layers, conversion and the errors a user sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from inksight.config import Settings, as_dict, resolve, setting, variable_name
+from inksight.errors import NotFoundError, UsageError
+
+
+class Sample(Settings):
+    section: ClassVar[str] = "sample"
+
+    epochs: int = setting(10, "Passes over the data.", at_least=1)
+    rate: float = setting(0.1, "Step size.", more_than=0)
+    optimizer: str = setting("adam", "Which optimizer.", choices=("adam", "sgd"))
+    classes: list[str] = setting([], "Class names.")
+    quiet: bool = setting(False, "Say less.")
+    out: Path | None = setting(None, "Where to write.")
+
+
+def test_layers_in_order(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("[sample]\nepochs = 3\nrate = 0.3\noptimizer = 'sgd'\n")
+    settings = resolve(
+        Sample,
+        preset={"epochs": 2, "quiet": True},
+        file=file,
+        environ={"INKSIGHT_SAMPLE_RATE": "0.4", "INKSIGHT_SAMPLE_OPTIMIZER": "adam"},
+        options={"optimizer": "sgd", "classes": "cat, dog", "out": None},
+    )
+    assert settings == Sample(epochs=3, rate=0.4, optimizer="sgd", classes=["cat", "dog"], quiet=True, out=None)
+
+
+def test_as_dict_is_plain() -> None:
+    assert as_dict(Sample(out=Path("a/b")))["out"] == "a/b"
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        ({"epochs": "many"}, ["--epochs", "'many'", "whole number"]),
+        ({"epochs": "2.5"}, ["--epochs", "2.5"]),
+        ({"epochs": 0}, ["--epochs", "0", "at least 1"]),
+        ({"rate": "0"}, ["--rate", "more than 0"]),
+        ({"optimizer": "adamm"}, ["--optimizer", "adamm", "adam, sgd"]),
+        ({"quiet": "perhaps"}, ["--quiet", "perhaps"]),
+    ],
+)
+def test_errors_name_option_value_and_choices(options: dict[str, object], parts: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(Sample, environ={}, options=options)
+    text = f"{caught.value.message} {caught.value.hint}"
+    assert all(part in text for part in parts), text
+
+
+def test_unknown_key_gets_the_nearest_name() -> None:
+    with pytest.raises(NotFoundError) as caught:
+        resolve(Sample, preset={"epoch": 3}, environ={})
+    assert "epochs" in caught.value.hint
+
+
+def test_variable_with_a_bad_value_is_named() -> None:
+    name = variable_name(Sample, "epochs")
+    with pytest.raises(UsageError, match="INKSIGHT_SAMPLE_EPOCHS"):
+        resolve(Sample, environ={name: "x"})
+
+
+def test_missing_and_malformed_files(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        resolve(Sample, file=tmp_path / "none.toml", environ={})
+    broken = tmp_path / "broken.toml"
+    broken.write_text("epochs = = 3")
+    with pytest.raises(UsageError, match="not valid TOML"):
+        resolve(Sample, file=broken, environ={})

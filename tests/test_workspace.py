@@ -1,0 +1,39 @@
+"""Workspace: locations from variables, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inksight.workspace import atomic_path, workspace, write_text
+
+
+def test_variables_decide(tmp_path: Path) -> None:
+    place = workspace({"INKSIGHT_HOME": str(tmp_path), "INKSIGHT_ARTIFACTS": "s3://bucket/x"})
+    assert place.datasets == tmp_path / "datasets"
+    assert place.artifacts == "s3://bucket/x"
+    assert place.database_url == f"sqlite:///{tmp_path / 'inksight.db'}"
+    assert not place.datasets.exists()
+
+
+def test_runs_get_different_folders(tmp_path: Path) -> None:
+    place = workspace({"INKSIGHT_HOME": str(tmp_path)})
+    names = {place.new_run("deep_v2/resnet").name for _ in range(20)}
+    assert len(names) == 20
+    assert all("/" not in name and name.split("-", 2)[2].startswith("deep_v2-resnet") for name in names)
+
+
+def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    write_text(target, "old")
+
+    def fail_half_way() -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
