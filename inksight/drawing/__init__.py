@@ -1,0 +1,13 @@
+"""From pen to bitmap.
+
+    raw strokes --simplify--> simplified strokes --render--> bitmap (28, 28)      as Google made Quick, Draw!
+    a picture of a drawing ------from_picture------------> the same kind of bitmap
+
+`render` is the one renderer of training, serving and (as `web/js/render.js`) the page. Importing costs NumPy only.
+"""
+
+from inksight.drawing.render import SIZE, render, render_many
+from inksight.drawing.simplify import simplify
+from inksight.drawing.strokes import MAX_POINTS, Strokes, parse, validate
+
+__all__ = ["MAX_POINTS", "SIZE", "Strokes", "parse", "render", "render_many", "simplify", "validate"]
