@@ -1,0 +1,189 @@
+"""What people have (pictures, files, strokes, arrays of any size) -> what the model takes: uint8 (N, H, W[, 3]).
+
+A drawing goes through the drawing room, so that the model sees the bitmaps it was trained on; a photo is turned by its
+EXIF mark, made RGB, resized so that it covers the model's square and cropped to its middle, as `data prepare` does.
+
+Not guaranteed: that an array of exactly the model's size is what it claims; it is taken as it is.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inksight.errors import DrawingError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# Formats that are plain pixels. Pillow knows others that start programs (EPS) or mean something else (PDF, fonts).
+PICTURE_FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
+
+MAX_PIXELS = 64_000_000
+"""Largest picture that is decoded: 64 megapixels, beyond any phone's; a bomb of 200 kB can claim 1,000 times that."""
+
+
+def to_images(items: Any, description: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """Return uint8 (N, H, W[, 3]) for an array, a PIL image, a path, or a sequence of these.
+
+    Raises UsageError (NotFoundError for a missing file) that says which item is wrong and why.
+    """
+    shape = tuple(description["preprocessing"]["input_shape"])
+    if isinstance(items, np.ndarray):
+        return _from_array(items, shape, description)
+    if isinstance(items, str | Path) or hasattr(items, "getexif"):
+        items = [items]
+    if not isinstance(items, Sequence):
+        items = list(items)
+    if not items:
+        return np.empty((0, *shape), np.uint8)
+    return np.stack([to_input(item, description) for item in items])
+
+
+def to_input(item: Any, description: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """Return one image, uint8 (H, W[, 3]), for a PIL image, a path, the bytes of a picture file or an array."""
+    shape = tuple(description["preprocessing"]["input_shape"])
+    if isinstance(item, np.ndarray):
+        images: NDArray[np.uint8] = _from_array(item, shape, description)
+        if len(images) != 1:
+            raise UsageError(f"an array of shape {item.shape} is not one image")
+        first: NDArray[np.uint8] = images[0]
+        return first
+    if isinstance(item, str | Path):
+        picture = open_picture(_read(Path(item)), str(item))
+    elif isinstance(item, bytes):
+        picture = open_picture(item, "the picture")
+    elif hasattr(item, "getexif"):
+        picture = item
+    else:
+        raise UsageError(
+            f"a {type(item).__name__} is not an image",
+            hint="Give uint8 arrays (N, H, W) or (N, H, W, 3), PIL images or paths of pictures.",
+        )
+    return _photo(picture, shape) if description["kind"] == "photo" else _drawing(picture, shape)
+
+
+def drawings_to_images(drawings: Sequence[Any], description: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """Return uint8 (N, H, W) for drawings given as strokes, raw (simplified first) or simplified (taken as they are).
+
+    Strokes of two lists whose coordinates are whole, lie in 0..255 and touch 0 on both axes and 255 on one are
+    simplified already. Raises DrawingError naming the drawing's place.
+    """
+    from inksight.drawing.render import render_many
+    from inksight.drawing.simplify import simplify
+    from inksight.drawing.strokes import validate
+
+    shape = tuple(description["preprocessing"]["input_shape"])
+    if description["kind"] != "drawing":
+        raise UsageError(f"the model {description['name']!r} takes photos, not strokes", hint="Give it a picture.")
+    if len(drawings) == 0:
+        return np.empty((0, *shape), np.uint8)
+    ready = []
+    for place, drawing in enumerate(drawings):
+        try:
+            strokes = validate(drawing)
+            ready.append(strokes if is_simplified(drawing) else simplify(strokes))
+        except DrawingError as error:
+            raise DrawingError(f"drawing {place}: {error.message}", hint=error.hint) from None
+    return _fit(render_many(ready, size=shape[0]), shape)
+
+
+def is_simplified(strokes: Sequence[Any]) -> bool:
+    """Return whether strokes look like Quick, Draw!'s simplified ones: no times, whole, filling the box 0..255."""
+    if any(len(stroke) != 2 for stroke in strokes):
+        return False
+    x, y = (np.concatenate([np.asarray(stroke[axis], np.float64) for stroke in strokes]) for axis in (0, 1))
+    whole = bool((x == np.rint(x)).all() and (y == np.rint(y)).all())
+    return whole and x.min() == y.min() == 0 and max(x.max(), y.max()) == 255
+
+
+def open_picture(data: bytes, name: str) -> Image:
+    """Decode the bytes of a picture file; raises UsageError when it is none, is broken or is far too large."""
+    from PIL import Image, ImageFile, UnidentifiedImageError
+
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES
+    try:
+        picture = Image.open(io.BytesIO(data), formats=PICTURE_FORMATS)
+        if picture.width * picture.height > MAX_PIXELS:
+            raise UsageError(
+                f"{name}: {picture.width} x {picture.height} pixels are too many",
+                hint=f"At most {MAX_PIXELS:,} are read.",
+            )
+        picture.load()
+    except UnidentifiedImageError:
+        raise UsageError(f"{name} is not a picture", hint=f"Readable are {', '.join(PICTURE_FORMATS)}.") from None
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
+        raise UsageError(f"{name} is a broken picture: {error}") from None
+    return picture
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no file {str(path)!r}") from None
+    except OSError as error:
+        raise UsageError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+
+
+def _from_array(array: NDArray[Any], shape: tuple[int, ...], description: Mapping[str, Any]) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    if array.dtype != np.uint8:
+        raise UsageError(f"images must be uint8 (0 to 255), not {array.dtype}", hint="Convert with .astype('uint8').")
+    if array.shape == shape:
+        return array[None]
+    if array.shape[1:] == shape:
+        return array
+    colour = array.shape[-1:] == (3,)
+    if array.ndim == (3 if colour else 2):
+        array = array[None]
+    if array.ndim != (4 if colour else 3) or 0 in array.shape[1:]:
+        raise UsageError(
+            f"an array of shape {array.shape} holds no images",
+            hint=f"The model takes (N, {', '.join(map(str, shape))}).",
+        )
+    if len(array) == 0:
+        return np.empty((0, *shape), np.uint8)
+    return np.stack([to_input(Image.fromarray(image), description) for image in array])
+
+
+def _drawing(picture: Image, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    from inksight.drawing.picture import from_picture
+
+    bitmap: NDArray[np.uint8] = _fit(from_picture(picture)[None], shape)[0]
+    return bitmap
+
+
+def _fit(bitmaps: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Bring square bitmaps (N, h, h) to the model's shape; a no-op for 28x28 models."""
+    from PIL import Image
+
+    if bitmaps.shape[1:3] != shape[:2]:
+        resized = [Image.fromarray(b).resize((shape[1], shape[0]), Image.Resampling.BILINEAR) for b in bitmaps]
+        bitmaps = np.stack([np.asarray(image) for image in resized])
+    return bitmaps if len(shape) == 2 else np.repeat(bitmaps[..., None], 3, axis=3)
+
+
+def _photo(picture: Image, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    from PIL import Image, ImageOps
+
+    picture = ImageOps.exif_transpose(picture)
+    if picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture.convert("RGBA"))
+    picture = picture.convert("RGB" if len(shape) == 3 else "L")
+    fitted = ImageOps.fit(picture, (shape[1], shape[0]), Image.Resampling.BILINEAR)
+    return np.asarray(fitted, np.uint8)

@@ -1,0 +1,99 @@
+"""Loading a bundle: find the folder, check everything, start a runtime. See files.py for what is refused.
+
+Not guaranteed: that the answers are good; `inksight evaluate` measures that.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inksight.bundle.classifier import Classifier
+from inksight.bundle.description import describe
+from inksight.bundle.files import check_folder, check_onnx, check_safetensors, read_recorded
+from inksight.errors import BundleError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from inksight.bundle.parity import Predict
+
+BUILT_IN = ("doodles",)
+RUNTIMES = ("onnx", "torch")
+
+
+def locate(path_or_name: str | Path) -> Path:
+    """Return the folder of a bundle: a built-in name (write ./doodles for a folder so called) or a path.
+
+    Names in the registry are resolved by the registry room, which calls this for the rest.
+    """
+    if str(path_or_name) in BUILT_IN:
+        return Path(__file__).parent / str(path_or_name)
+    folder = Path(path_or_name).expanduser()
+    if not folder.exists():
+        raise NotFoundError(
+            f"there is no model {str(path_or_name)!r}",
+            hint=f"Give the path of a bundle folder, or one of the built-in models: {', '.join(BUILT_IN)}.",
+        )
+    return folder
+
+
+def load(path_or_name: str | Path, *, runtime: str = "onnx", threads: int = 1) -> Classifier:
+    """Load a bundle and return it ready to answer; nothing in the bundle can run code.
+
+    `runtime`: "onnx" (ONNX Runtime, fast) or "torch" (the float32 weights in PyTorch, for comparison and research).
+    `threads`: per prediction, for ONNX Runtime; 0 takes all cores. PyTorch's own setting is left alone.
+    Raises NotFoundError when there is no such bundle and BundleError when it is damaged, unsafe or contradicts itself.
+    """
+    if runtime not in RUNTIMES:
+        raise UsageError(f"runtime {runtime!r} is not valid", hint=f"Choose one of: {', '.join(RUNTIMES)}")
+    if threads < 0:
+        raise UsageError(f"threads {threads} is not valid", hint="Give the number of threads, or 0 for all cores.")
+    folder = locate(path_or_name)
+    check_folder(folder)
+    description = describe(folder)
+    where = str(folder)
+    check_safetensors(read_recorded(folder, "model.safetensors", description), where)
+    graph = read_recorded(folder, "model.onnx", description)
+    check_onnx(graph, description, where)
+    if runtime == "onnx":
+        return Classifier(folder, description, onnx_runner(graph, threads, where), runtime)
+    from inksight.bundle.network import read_network
+
+    return Classifier(folder, description, torch_runner(read_network(folder, description)), runtime)
+
+
+def onnx_runner(graph: bytes, threads: int, where: str) -> Predict:
+    """Return a function uint8 (N, H, W[, 3]) -> float32 (N, classes) that runs the ONNX graph on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning threads make the next call 10 us faster and keep a core busy for nothing in between.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        # onnxruntime's errors share no base class below Exception.
+        raise BundleError(f"{where}: model.onnx cannot be run: {error}") from error
+    outputs = [session.get_outputs()[0].name]
+    name = session.get_inputs()[0].name
+    run = session.run
+
+    def predict(images: Any) -> Any:
+        return run(outputs, {name: images})[0]
+
+    return predict
+
+
+def torch_runner(network: Any) -> Predict:
+    """Return a function uint8 (N, H, W[, 3]) -> float32 (N, classes) that runs a PyTorch network where it lies."""
+    import torch
+
+    def predict(images: Any) -> Any:
+        with torch.inference_mode():
+            return network(torch.from_numpy(np.ascontiguousarray(images))).numpy()
+
+    return predict
