@@ -4,3 +4,145 @@
 """
 
 from __future__ import annotations
+
+from pathlib import Path
+
+from inksight.config import Settings, setting
+
+
+class ServeSettings(Settings):
+    """The HTTP service and its page (`inksight serve`)."""
+
+    section = "serve"
+
+    host: str = setting("127.0.0.1", "Address to listen on; 0.0.0.0 lets other machines in.")
+    port: int = setting(8000, "Port to listen on; 0 picks a free one.", at_least=0, at_most=65535)
+    workers: int = setting(1, "Server processes that share the port.", at_least=1, at_most=64)
+    top: int = setting(5, "Labels per answer when the request does not say.", at_least=1)
+    unsure_below: float = setting(
+        0.4, "An answer whose best probability is lower is marked unsure.", at_least=0, at_most=1
+    )
+    max_body_bytes: int = setting(2_000_000, "Largest request body; a larger one gets 413.", at_least=1_000)
+    max_pixels: int = setting(25_000_000, "Largest picture, width times height; a larger one gets 413.", at_least=784)
+    max_drawings: int = setting(256, "Most drawings or pictures in one batch request.", at_least=1)
+    body_timeout: float = setting(20.0, "Seconds in which a request's body must arrive, else 408.", more_than=0)
+    batch_size: int = setting(16, "Most waiting requests that are answered by one run of the model.", at_least=1)
+    queue_limit: int = setting(512, "Requests that may wait for a model; one more gets 503.", at_least=1)
+    access_log: bool = setting(False, "Log every request as a JSON line, not only errors.")
+    shutdown_grace: float = setting(10.0, "Seconds that requests in flight get to finish at shutdown.", at_least=0)
+
+
+OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
+SCHEDULERS = ("one-cycle", "cosine", "step", "plateau", "none")
+
+
+class TrainSettings(Settings):
+    """What `inksight train` can be told."""
+
+    section = "train"
+
+    name: str = setting("", "Name of the run: its folder under runs/ and its line in TensorBoard.")
+    epochs: int = setting(15, "Passes over the training images.", at_least=1)
+    batch_size: int = setting(128, "Images per step, over all processes together.", at_least=1)
+    optimizer: str = setting("adamw", "How gradients become steps.", choices=OPTIMIZERS)
+    learning_rate: float = setting(0.003, "Highest learning rate; the scheduler shapes it.", more_than=0)
+    weight_decay: float = setting(0.01, "Pull of the weights towards zero; biases and norms are spared.", at_least=0)
+    momentum: float = setting(0.9, "Momentum of sgd and rmsprop.", at_least=0, at_most=0.999)
+    scheduler: str = setting("one-cycle", "How the learning rate moves.", choices=SCHEDULERS)
+    warmup: float = setting(0.2, "Share of all steps in which the learning rate rises.", at_least=0, at_most=0.9)
+    decay_epochs: int = setting(
+        0,
+        "step: epochs between two decays; plateau: epochs without improvement before one. 0: a third of them; 3.",
+        at_least=0,
+    )
+    decay_factor: float = setting(0.1, "step and plateau: the learning rate's multiplier.", more_than=0, at_most=1)
+    dropout: float | None = setting(
+        None, "Dropout of the model's head; none: the model's own.", at_least=0, at_most=0.95
+    )
+    label_smoothing: float = setting(0.0, "Share of the target spread over all classes.", at_least=0, at_most=0.9)
+    class_weights: str = setting(
+        "none", "How much rare classes count for more in the loss.", choices=("none", "balanced", "effective")
+    )
+    clip_norm: float = setting(1.0, "Largest norm of the whole gradient; 0: not clipped.", at_least=0)
+    ema_decay: float = setting(
+        0.0,
+        "Decay of the weights' moving average, used when better on validation; 0: none.",
+        at_least=0,
+        at_most=0.99999,
+    )
+    early_stopping_patience: int = setting(
+        0, "Stop after this many epochs without a better validation result; 0: never.", at_least=0
+    )
+    augment: float = setting(1.0, "Strength of all augmentation; 0: none.", at_least=0, at_most=3)
+    rotate: float = setting(10.0, "Augmentation: rotation of up to this many degrees.", at_least=0, at_most=180)
+    shift: float = setting(0.06, "Augmentation: shift of up to this share of the side.", at_least=0, at_most=0.5)
+    zoom: float = setting(0.12, "Augmentation: zoom in or out by up to this share.", at_least=0, at_most=0.9)
+    elastic: float = setting(0.02, "Augmentation: smooth local bending, share of the side.", at_least=0, at_most=0.2)
+    stroke: float = setting(0.5, "Augmentation: how much thicker or thinner lines become.", at_least=0, at_most=1)
+    flip: bool = setting(False, "Augmentation: mirror half of the images left to right.")
+    precision: str = setting(
+        "auto",
+        "Number format of the heavy layers; auto: bfloat16 where the hardware has it.",
+        choices=("auto", "float32", "bfloat16"),
+    )
+    device: str = setting("auto", "Where to compute; auto: a GPU if there is one.", choices=("auto", "cpu", "cuda"))
+    threads: int = setting(0, "CPU threads to compute with; 0: all cores.", at_least=0)
+    seed: int = setting(0, "Everything random follows from it.", at_least=0)
+    deterministic: bool = setting(False, "Refuse operations that could differ between two runs (matters on GPUs).")
+    memory_limit: float = setting(
+        0.0, "GB for training images; a larger file is read in shuffled chunks. 0: half of what is free.", at_least=0
+    )
+    checkpoint_every: float = setting(30.0, "Seconds between checkpoints within an epoch.", at_least=0)
+    tensorboard: bool = setting(True, "Write scalars, graph, sample images and embeddings for TensorBoard.")
+    fast: bool = setting(False, "Only see that everything works: 2,000 training images and at most 2 epochs.")
+
+
+class FetchSettings(Settings):
+    """Downloading Quick, Draw! drawings (`inksight data fetch`)."""
+
+    section = "fetch"
+
+    per_class: int = setting(5000, "Drawings per class, the first of each file; 0 means all.", at_least=0)
+    base_url: str = setting(
+        "https://storage.googleapis.com/quickdraw_dataset",
+        "Where the data lies: the public bucket or any mirror of it (https://, http:// or file://).",
+    )
+    format: str = setting(
+        "numpy_bitmap",
+        "What to fetch: 28x28 bitmaps, simplified strokes or raw strokes.",
+        choices=("numpy_bitmap", "simplified", "raw"),
+    )
+    recognized_only: bool = setting(False, "Keep only drawings that the game recognised (strokes only).")
+    jobs: int = setting(4, "Files fetched at once.", at_least=1, at_most=64)
+    timeout: float = setting(30.0, "Seconds of silence after which a connection counts as stalled.", more_than=0)
+    retries: int = setting(5, "New tries after a failure that may pass.", at_least=0)
+    retry_wait: float = setting(1.0, "Seconds before the first new try; doubles with each.", more_than=0)
+    folder: Path | None = setting(None, "Where the files go, laid out as in the bucket; none: <home>/downloads/quickdraw.")
+
+
+DRAWING_FORMATS = ("numpy_bitmap", "simplified", "raw")
+
+
+class PrepareSettings(Settings):
+    """How a source becomes a dataset file (`inksight data prepare`)."""
+
+    section = "prepare"
+
+    train_ratio: float = setting(0.8, "Share of the pictures to train on; the three must sum to 1.")
+    val_ratio: float = setting(0.1, "Share of the pictures to choose by.")
+    test_ratio: float = setting(0.1, "Share of the pictures to judge by.")
+    seed: int = setting(0, "Which pictures go to which split follows from it.", at_least=0)
+    per_class: int | None = setting(None, "Use only the first N pictures of each class; none: all.", at_least=1)
+    format: str = setting("numpy_bitmap", "Quick, Draw!: which files to read.", choices=DRAWING_FORMATS)
+    recognized_only: bool = setting(False, "Strokes: leave out drawings that Google's own game did not recognise.")
+    center: bool = setting(False, "Shift each drawing's centre of mass to the middle, by whole pixels, cutting no ink.")
+    deduplicate: bool = setting(True, "Keep one of several pictures that are the same byte for byte.")
+    group_near: bool = setting(True, "Put near-duplicates on the same side of the split.")
+    near: float = setting(
+        0.1, "Share of ink by which near-duplicates may differ after alignment.", more_than=0, at_most=0.5
+    )
+    image_size: int = setting(224, "Photos: side of the square that models see, in pixels.", at_least=8, at_most=2048)
+    margin: float = setting(
+        0.15, "Photos: share of image_size that is stored beyond it, for random crops.", at_least=0, at_most=1
+    )
+    strict: bool = setting(False, "Photos: fail when a file had to be skipped.")

@@ -11,7 +11,9 @@ import sys
 
 import typer
 
+from inksight.cli.data import app as data_app
 from inksight.cli.output import print_error
+from inksight.cli.serve import serve
 from inksight.errors import InksightError
 
 app = typer.Typer(
@@ -37,6 +39,10 @@ def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     pass
+
+
+app.add_typer(data_app, name="data")
+app.command("serve")(serve)
 
 
 def main() -> None:

@@ -1,0 +1,62 @@
+"""The application: routes, layers and the life of the service, put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from inksight import __version__
+from inksight.serving import errors, routes_health, routes_models, routes_page, routes_predict
+from inksight.serving.limits import BodyLimit
+from inksight.serving.live import Classifier
+from inksight.serving.observe import Observe
+from inksight.serving.schemas import ErrorResponse
+from inksight.serving.services import Services
+from inksight.settings import ServeSettings
+
+BUILT_IN = "doodles"
+"""The model that answers when none is named: it ships inside the package."""
+
+
+def create_app(settings: ServeSettings | None = None, *, models: Sequence[str | Classifier] = (BUILT_IN,)) -> FastAPI:
+    """Return the service as an ASGI application.
+
+    `models` are what `inksight.load` takes (a bundle's path, a registry name) or loaded classifiers; the first is the
+    default. They are loaded when the application starts; `/v1/health/ready` tells when they answer.
+    """
+    settings = settings or ServeSettings()
+    shared = Services(settings, models)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        shared.start()
+        yield
+        await shared.stop()
+
+    app = FastAPI(
+        title="Inksight",
+        version=__version__,
+        description="Says what a drawing or a photo shows.",
+        lifespan=lifespan,
+        # The interactive documentation loads scripts from elsewhere; this server works without the internet.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        responses={
+            "4XX": {"model": ErrorResponse, "description": "The request is at fault."},
+            "5XX": {"model": ErrorResponse, "description": "The service is at fault or not ready."},
+        },
+        # Spans for a collector that is not there cost a tenth of a small model's request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.state.services = shared
+    for router in (routes_predict.router, routes_health.router, routes_models.router):
+        app.include_router(router)
+    app.include_router(routes_page.page_router(routes_page.load_assets()))
+    errors.install(app)
+    # The last one added is the outermost.
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, timeout=settings.body_timeout)
+    app.add_middleware(Observe, metrics=shared.metrics, access_log=settings.access_log)
+    return app

@@ -1,0 +1,194 @@
+"""Requests read by hand: a drawing is thousands of nested numbers, which a general validator checks too slowly.
+
+orjson parses the body, the drawing room's checks follow; the OpenAPI document describes the same shapes (schemas.py).
+A body is JSON (`strokes` or `image`, optionally `model` and `top`) or a multipart form with the picture as `file`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from fastapi import Request
+from starlette.datastructures import FormData, UploadFile
+
+from inksight.drawing.strokes import validate
+from inksight.errors import UsageError
+from inksight.serving.errors import MediaTypeError, TooLargeError
+from inksight.serving.pictures import from_data_url
+
+DOT = 3.0
+"""A lone stroke no wider and higher than this, in the client's pixels, is a dot: a tap moves by a pixel or two."""
+
+LARGE_BODY = 65_536
+"""Bytes from which a body is parsed in a thread, so that it does not hold up the other requests."""
+
+_SHAPE = 'Send {"strokes": [[[x, ...], [y, ...]], ...]} or {"image": "data:image/png;base64,..."}.'
+
+
+@dataclass(slots=True, frozen=True)
+class StrokeInput:
+    """Checked strokes, `[[xs, ys], ...]`, and how many points they have."""
+
+    strokes: list[Any]
+    points: int
+    kind = "strokes"
+
+    def is_simplified(self) -> bool:
+        """Whether the strokes are in Quick, Draw!'s simplified form: whole numbers that span 0..255 from the corner."""
+        xs = [x for stroke in self.strokes for x in stroke[0]]
+        ys = [y for stroke in self.strokes for y in stroke[1]]
+        return (
+            min(xs) == 0
+            and min(ys) == 0
+            and max(max(xs), max(ys)) == 255
+            and all(float(value).is_integer() for value in xs)
+            and all(float(value).is_integer() for value in ys)
+        )
+
+
+@dataclass(slots=True, frozen=True)
+class Blank:
+    """Strokes that show nothing yet: none at all, or a single dot."""
+
+    strokes: list[Any]
+    kind = "strokes"
+
+
+@dataclass(slots=True, frozen=True)
+class Picture:
+    """The bytes of a picture file, not yet decoded."""
+
+    data: bytes
+    filename: str = ""
+    kind = "image"
+
+
+Source = StrokeInput | Blank | Picture
+
+
+@dataclass(slots=True, frozen=True)
+class Inputs:
+    """What one request asks: inputs (of a batch: or why one cannot be read), the model's name, how many labels."""
+
+    sources: list[Source | UsageError]
+    model: str | None
+    top: int | None
+
+
+async def read_one(request: Request) -> Inputs:
+    """Read a request for one prediction; raises UsageError with the expected shape."""
+    if _media_type(request) == "multipart/form-data":
+        async with read_form(request, files=1) as form:
+            return Inputs([await _uploaded(form)], _text(form.get("model")), _whole(form.get("top")))
+    body = await read_json(request)
+    return Inputs([_source(body)], _text(body.get("model")), _whole(body.get("top")))
+
+
+async def read_many(request: Request, limit: int) -> Inputs:
+    """Read a request for several predictions: `inputs` in JSON, or several files named `file`."""
+    if _media_type(request) == "multipart/form-data":
+        async with read_form(request, files=limit) as form:
+            files = [part for part in form.getlist("file") if isinstance(part, UploadFile)]
+            if not files:
+                raise UsageError('the form has no part "file"', hint="Send one part named file per picture.")
+            sources: list[Source | UsageError] = [Picture(await part.read(), part.filename or "") for part in files]
+            return Inputs(sources, _text(form.get("model")), _whole(form.get("top")))
+    body = await read_json(request)
+    items = body.get("inputs")
+    if not isinstance(items, list) or not items:
+        raise UsageError('"inputs" must be a list with at least one item', hint='Each item: {"strokes"} or {"image"}.')
+    if len(items) > limit:
+        raise TooLargeError(f"{len(items)} inputs in one request", hint=f"At most {limit}.")
+    return Inputs([_source_or_error(item) for item in items], _text(body.get("model")), _whole(body.get("top")))
+
+
+async def read_json(request: Request) -> dict[str, Any]:
+    """Read a JSON object; raises MediaTypeError for another kind of body and UsageError for broken JSON."""
+    media_type = _media_type(request)
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise MediaTypeError(
+            f"the content type is {media_type or 'missing'}", hint="Send Content-Type: application/json."
+        )
+    body = await request.body()
+    try:
+        large = len(body) > LARGE_BODY
+        value = await asyncio.to_thread(orjson.loads, body) if large else orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise UsageError(f"the body is not JSON: {error}", hint=_SHAPE) from None
+    if not isinstance(value, dict):
+        raise UsageError("the body is not a JSON object", hint=_SHAPE)
+    return value
+
+
+def read_form(request: Request, *, files: int) -> AbstractAsyncContextManager[FormData]:
+    """Read a multipart form with at most `files` files; a context manager that closes them."""
+    if "boundary=" not in request.headers.get("content-type", ""):
+        raise UsageError("the multipart form has no boundary", hint="Let the HTTP client set the content type.")
+    return request.form(max_files=files, max_fields=16)
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _uploaded(form: FormData) -> Picture:
+    part = form.get("file")
+    if not isinstance(part, UploadFile):
+        raise UsageError('the form has no part "file"', hint="Send the picture as a part named file.")
+    return Picture(await part.read(), part.filename or "")
+
+
+def _source_or_error(item: object) -> Source | UsageError:
+    try:
+        return _source(item)
+    except UsageError as error:
+        return error
+
+
+def _source(item: object) -> Source:
+    if not isinstance(item, dict):
+        raise UsageError("the input is not a JSON object", hint=_SHAPE)
+    if ("strokes" in item) == ("image" in item):
+        raise UsageError('exactly one of "strokes" and "image" is needed', hint=_SHAPE)
+    if "image" in item:
+        if not isinstance(item["image"], str):
+            raise UsageError('"image" must be text', hint=_SHAPE)
+        return Picture(from_data_url(item["image"]))
+    return read_strokes(item["strokes"])
+
+
+def read_strokes(value: object) -> StrokeInput | Blank:
+    """Check strokes; none, and a single dot, are a blank canvas. Raises DrawingError."""
+    if isinstance(value, list):
+        # A pen that was put down but never moved may leave an empty stroke behind.
+        value = [stroke for stroke in value if stroke not in ([[], []], [[], [], []])]
+        if not value:
+            return Blank([])
+    strokes = validate(value)
+    if len(strokes) == 1:
+        xs, ys = strokes[0]
+        if max(xs) - min(xs) <= DOT and max(ys) - min(ys) <= DOT:
+            return Blank(strokes)
+    return StrokeInput(strokes, sum(len(stroke[0]) for stroke in strokes))
+
+
+def _text(value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise UsageError('"model" must be text', hint="GET /v1/models lists the models.")
+    return value
+
+
+def _whole(value: object) -> int | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 6:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f'"top" must be a whole number of 1 or more, not {str(value)[:20]!r}')
+    return value

@@ -1,0 +1,136 @@
+"""Models that answer: brought up, tested on themselves, swapped while requests are in flight.
+
+A model goes live only after it has answered a self-test. A swap replaces one reference; requests that already hold the
+old model finish on it, and it is freed with the last of them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from inksight.errors import BundleError, unknown
+from inksight.serving.errors import NotReadyError
+
+
+class Classifier(Protocol):
+    """What serving needs of a model; `inksight.load` returns one."""
+
+    name: str
+    classes: list[str]
+    image_shape: tuple[int, ...]
+    kind: str
+    description: dict[str, Any]
+
+    def predict_proba(self, images: Any) -> npt.NDArray[np.float32]:
+        """Return probabilities, float32 `(N, C)`, of uint8 images `(N, H, W[, 3])`."""
+
+
+@dataclass(frozen=True)
+class LiveModel:
+    """A tested model under its name and version; `seconds` is what one image takes."""
+
+    name: str
+    version: str
+    classifier: Classifier
+    seconds: float
+    reference: str = ""
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def classes(self) -> list[str]:
+        """The labels, in the order of the probabilities."""
+        return self.classifier.classes
+
+    @property
+    def draws(self) -> bool:
+        """Whether the model judges drawings (strokes or pictures of them); otherwise it judges photos."""
+        return self.classifier.kind == "drawing"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one uint8 image, `(H, W)` or `(H, W, 3)`."""
+        return tuple(self.classifier.image_shape)
+
+
+def bring_up(
+    classifier: Classifier, *, name: str | None = None, version: str | None = None, reference: str = ""
+) -> LiveModel:
+    """Test a model and return it ready to serve; raises BundleError when it does not answer sensibly."""
+    seconds = self_test(classifier)
+    return LiveModel(
+        name=name or classifier.name,
+        version=version or str(classifier.description.get("version") or "1"),
+        classifier=classifier,
+        seconds=seconds,
+        reference=reference or name or classifier.name,
+    )
+
+
+def self_test(classifier: Classifier) -> float:
+    """Ask the model about blank, full and random images; return the seconds that one takes (median of 5).
+
+    Raises BundleError unless every answer is a finite distribution over the classes and a batch answers what its
+    images answer one by one.
+    """
+    shape = tuple(classifier.image_shape)
+    images = np.zeros((4, *shape), np.uint8)
+    images[1] = 255
+    images[2:] = np.random.default_rng(0).integers(0, 256, (2, *shape), dtype=np.uint8)
+    try:
+        together = np.asarray(classifier.predict_proba(images))
+        times, singles = [], []
+        for index in (0, 1, 2, 3, 0):
+            start = time.perf_counter()
+            singles.append(np.asarray(classifier.predict_proba(images[index : index + 1])))
+            times.append(time.perf_counter() - start)
+    # A runtime may raise anything; whatever it is, this model must not go live.
+    except Exception as error:
+        raise BundleError(f"model {classifier.name!r} failed its self-test: {error}") from error
+    expected = (4, len(classifier.classes))
+    if together.shape != expected:
+        raise BundleError(f"model {classifier.name!r} failed its self-test: {together.shape} instead of {expected}")
+    if not np.isfinite(together).all() or np.abs(together.sum(axis=1) - 1).max() > 1e-3 or together.min() < -1e-6:
+        raise BundleError(f"model {classifier.name!r} failed its self-test: its answers are not probabilities")
+    if np.abs(np.concatenate(singles[:4]) - together).max() > 1e-3:
+        raise BundleError(f"model {classifier.name!r} failed its self-test: a batch answers otherwise than its parts")
+    return sorted(times)[2]
+
+
+class LiveModels:
+    """The models that answer now, by name; the first one is the default."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, LiveModel] = {}
+        self._lock = threading.Lock()
+
+    def put(self, model: LiveModel) -> LiveModel | None:
+        """Make a tested model answer under its name from now on; return the one it replaces."""
+        with self._lock:
+            old = self._models.get(model.name)
+            # A new dict, so that readers need no lock and never see half a change.
+            self._models = {**self._models, model.name: model}
+            return old
+
+    def get(self, name: str | None = None) -> LiveModel:
+        """Return a model by name (default: the first); raises NotFoundError, or NotReadyError while there is none."""
+        models = self._models
+        if not models:
+            raise NotReadyError("no model is ready yet", hint="GET /v1/health/ready tells when.")
+        if name is None:
+            return next(iter(models.values()))
+        found = models.get(name)
+        if found is None:
+            raise unknown("model", name, models)
+        return found
+
+    def all(self) -> Iterable[LiveModel]:
+        """Return every live model, the default first."""
+        return tuple(self._models.values())

@@ -1,0 +1,156 @@
+"""From what a client sent to an answer: strokes or a picture in, ranked labels out.
+
+Strokes are simplified and drawn by the renderer that drew the training data; drawings that arrive together are drawn
+and judged together (batching.py). Pictures are decoded in threads. An answer is `unsure` when the canvas is blank,
+holds a single dot, or the best probability is low.
+
+Not guaranteed: that a confident answer is right, or that a scribble of no class is called unsure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from inksight import drawing
+from inksight.errors import DrawingError
+from inksight.serving.batching import Batcher
+from inksight.serving.inputs import Blank, Picture, Source, StrokeInput
+from inksight.serving.live import LiveModel, LiveModels
+from inksight.serving.pictures import open_picture
+from inksight.settings import ServeSettings
+
+INLINE_SECONDS = 0.001
+"""A model faster than this runs in the event loop: handing over to a thread and back costs about 0.1 ms."""
+
+LONG_DRAWING = 2_000
+"""Points from which simplifying a drawing is left to a thread, so that it does not hold up the other requests."""
+
+Image = npt.NDArray[np.uint8]
+Drawn = list[list[list[int]]]
+
+
+@dataclass(slots=True)
+class Answer:
+    """What the model said about one input: probabilities are float32 `(C,)`, `image` is what the model saw."""
+
+    id: str
+    model: LiveModel
+    probabilities: npt.NDArray[np.float32]
+    unsure: bool
+    kind: str
+    image: Image
+    source: Source
+
+    def ranked(self, top: int) -> list[tuple[str, float]]:
+        """Return the `top` labels with their probabilities, best first."""
+        order = np.argsort(-self.probabilities, kind="stable")[:top]
+        classes = self.model.classes
+        return [(classes[index], round(float(self.probabilities[index]), 6)) for index in order]
+
+    @property
+    def input_hash(self) -> str:
+        """The SHA-256 of the image that the model saw."""
+        return hashlib.sha256(self.image.tobytes()).hexdigest()
+
+
+def new_id() -> str:
+    """Return an id that sorts by time: 48 bits of milliseconds, then 64 random ones, in hexadecimal."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
+
+
+class Predictor:
+    """Answers inputs with the live models; used from one event loop."""
+
+    def __init__(
+        self, models: LiveModels, settings: ServeSettings, *, on_batch: Callable[[int], None] | None = None
+    ) -> None:
+        self.models = models
+        self._settings = settings
+        self._on_batch = on_batch
+        self._batchers: dict[str, tuple[LiveModel, Batcher[Drawn | Image, tuple[Image, Any]]]] = {}
+        # Two threads: decoding is CPU work, and more of it at once would only starve the event loop.
+        self._readers = ThreadPoolExecutor(2, thread_name_prefix="read")
+        self._runners = ThreadPoolExecutor(2, thread_name_prefix="model")
+
+    async def answer(self, source: Source, model: LiveModel) -> Answer:
+        """Judge one input; raises DrawingError, TooLargeError or BusyError."""
+        item = await self._prepare(source, model)
+        image, probabilities = await self._batcher(model).submit(item)
+        unsure = isinstance(source, Blank) or not image.any() or bool(probabilities.max() < self._settings.unsure_below)
+        return Answer(new_id(), model, probabilities, unsure, source.kind, image, source)
+
+    def close(self) -> None:
+        """Let running work finish and stop the threads."""
+        self._readers.shutdown(wait=True)
+        self._runners.shutdown(wait=True)
+
+    async def _prepare(self, source: Source, model: LiveModel) -> Drawn | Image:
+        if isinstance(source, Picture):
+            loop = asyncio.get_running_loop()
+            read = partial(read_picture, source.data, model, self._settings.max_pixels)
+            return await loop.run_in_executor(self._readers, read)
+        if not model.draws:
+            raise DrawingError(f"model {model.name!r} judges photos, not strokes", hint='Send {"image": ...}.')
+        if isinstance(source, Blank):
+            return np.zeros(model.input_shape, np.uint8)
+        if source.points > LONG_DRAWING:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._readers, simplified, source)
+        return simplified(source)
+
+    def _batcher(self, model: LiveModel) -> Batcher[Drawn | Image, tuple[Image, Any]]:
+        known = self._batchers.get(model.name)
+        if known is None or known[0] is not model:
+            batcher = Batcher(
+                partial(run_batch, model),
+                size=self._settings.batch_size,
+                limit=self._settings.queue_limit,
+                executor=None if model.seconds < INLINE_SECONDS else self._runners,
+                on_batch=self._on_batch,
+            )
+            known = self._batchers[model.name] = (model, batcher)
+        return known[1]
+
+
+def simplified(source: StrokeInput) -> Drawn:
+    """Return the strokes as Quick, Draw! simplifies them; those that already are in its 0..255 box stay as they are."""
+    return source.strokes if source.is_simplified() else drawing.simplify(source.strokes)
+
+
+def read_picture(data: bytes, model: LiveModel, max_pixels: int) -> Image:
+    """Decode a picture and make it the model's input: a bitmap for drawings, a square of colours for photos."""
+    picture = open_picture(data, max_pixels=max_pixels)
+    if model.draws:
+        return drawing.from_picture(picture)
+    from inksight.bundle.inputs import to_images
+
+    image: Image = to_images([picture], model.classifier.description)[0]
+    return image
+
+
+def run_batch(model: LiveModel, items: Sequence[Drawn | Image]) -> list[tuple[Image, npt.NDArray[np.float32]]]:
+    """Draw what is still strokes, all in one go, and judge everything in one run of the model."""
+    images = np.empty((len(items), *model.input_shape), np.uint8)
+    drawn: list[Drawn] = []
+    places: list[int] = []
+    for index, item in enumerate(items):
+        if isinstance(item, np.ndarray):
+            images[index] = item
+        else:
+            drawn.append(item)
+            places.append(index)
+    if drawn:
+        images[places] = drawing.render_many(drawn, size=model.input_shape[0])
+    probabilities = model.classifier.predict_proba(images)
+    return [(images[index], probabilities[index]) for index in range(len(items))]

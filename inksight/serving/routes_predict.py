@@ -1,0 +1,84 @@
+"""Predictions: one drawing or picture, or several at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from inksight.errors import InksightError, UsageError
+from inksight.serving.inputs import Source, read_many, read_one
+from inksight.serving.live import LiveModel
+from inksight.serving.observe import STARTED
+from inksight.serving.predictor import Answer
+from inksight.serving.schemas import BATCH_BODY, PREDICT_BODY, BatchResponse, PredictResponse
+from inksight.serving.services import Services, services
+
+router = APIRouter(prefix="/v1", tags=["predict"])
+
+
+@router.post("/predict", response_model=PredictResponse, openapi_extra=PREDICT_BODY)
+async def predict(request: Request) -> Response:
+    """Say what a drawing (strokes or a picture of it) or a photo shows."""
+    shared = services(request)
+    asked = await read_one(request)
+    model = shared.models.get(asked.model)
+    [source] = asked.sources
+    answer = await judge(shared, source, model)
+    return _json({
+        "id": answer.id,
+        "model": _named(model),
+        "predictions": _ranked(answer, asked.top or shared.settings.top),
+        "unsure": answer.unsure,
+        "ms": _elapsed(request),
+    })  # fmt: skip
+
+
+@router.post("/predict/batch", response_model=BatchResponse, openapi_extra=BATCH_BODY)
+async def predict_batch(request: Request) -> Response:
+    """Judge several inputs at once; one that cannot be read gets an error in its place, the others their answers."""
+    shared = services(request)
+    asked = await read_many(request, shared.settings.max_drawings)
+    model = shared.models.get(asked.model)
+    top = asked.top or shared.settings.top
+
+    async def result(source: Source | UsageError) -> dict[str, Any]:
+        try:
+            answer = await judge(shared, source, model)
+        except InksightError as error:
+            if error.http_status >= 500:
+                raise
+            return error.as_dict()
+        return {"id": answer.id, "predictions": _ranked(answer, top), "unsure": answer.unsure}
+
+    results = await asyncio.gather(*(result(source) for source in asked.sources))
+    return _json({"model": _named(model), "results": results, "ms": _elapsed(request)})
+
+
+async def judge(shared: Services, source: Source | UsageError, model: LiveModel) -> Answer:
+    """Answer one input and count it; raises the reason why it cannot be read."""
+    if isinstance(source, UsageError):
+        raise source
+    answer = await shared.predictor.answer(source, model)
+    shared.metrics.predicted(model, source.kind, answer.unsure)
+    return answer
+
+
+def _ranked(answer: Answer, top: int) -> list[dict[str, Any]]:
+    return [{"label": label, "probability": probability} for label, probability in answer.ranked(top)]
+
+
+def _named(model: LiveModel) -> dict[str, str]:
+    return {"name": model.name, "version": model.version}
+
+
+def _elapsed(request: Request) -> float:
+    started: float = request.scope[STARTED]
+    return round((time.perf_counter() - started) * 1000, 3)
+
+
+def _json(value: Any) -> Response:
+    return Response(orjson.dumps(value), media_type="application/json")

@@ -1,0 +1,80 @@
+"""Runs the application with uvicorn: one process, or several that share a port and their counts."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
+
+from inksight.config import as_dict
+from inksight.errors import UsageError
+from inksight.serving import logs
+from inksight.serving.app import create_app
+from inksight.serving.services import Services, load_model
+from inksight.settings import ServeSettings
+
+_PLAN = "INKSIGHT_SERVING_PLAN"
+"""How a worker process learns what to serve: the settings and models as JSON."""
+
+
+def serve(models: Sequence[str], settings: ServeSettings, *, on_start: Callable[[str], Any] | None = None) -> None:
+    """Serve until interrupted; `on_start` gets the address. Raises UsageError when the port is taken."""
+    listener = _listen(settings)
+    host, port = listener.getsockname()[:2]
+    if on_start is not None:
+        on_start(f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}")
+    options: dict[str, Any] = {
+        "log_config": logs.config(),
+        "access_log": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": max(1, round(settings.shutdown_grace)),
+        # Without this, whoever connects could write any address into X-Forwarded-For.
+        "proxy_headers": False,
+        "ws_max_size": 65_536,
+    }
+    if settings.workers == 1:
+        app = create_app(settings, models=models)
+        server = uvicorn.Server(uvicorn.Config(app, **options))
+        shared: Services = app.state.services
+        shared.on_failure = lambda: setattr(server, "should_exit", True)
+        server.run(sockets=[listener])
+        if shared.failure is not None:
+            raise shared.failure
+        return
+    for model in models:
+        # A model that cannot be served must stop the command here: a worker that fails is started again and again.
+        load_model(model)
+    with tempfile.TemporaryDirectory(prefix="inksight-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        os.environ[_PLAN] = orjson.dumps({"settings": as_dict(settings), "models": list(models)}).decode()
+        config = uvicorn.Config("inksight.serving.run:worker_app", factory=True, workers=settings.workers, **options)
+        Multiprocess(config, sockets=[listener]).run()
+
+
+def worker_app() -> FastAPI:
+    """Build the application in a worker process from what `serve` left in the environment."""
+    plan = orjson.loads(os.environ[_PLAN])
+    return create_app(ServeSettings(**plan["settings"]), models=plan["models"])
+
+
+def _listen(settings: ServeSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise UsageError(
+            f"--host {settings.host} --port {settings.port} cannot be used: {error.strerror or error}",
+            hint="Stop what listens there, or give another --port (0 picks a free one).",
+        ) from None
+    listener.set_inheritable(True)
+    return listener

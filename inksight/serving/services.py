@@ -1,0 +1,75 @@
+"""What the routes share: the live models, the predictor, the counts, and whether the service is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from fastapi import Request
+
+from inksight.errors import InksightError
+from inksight.serving.live import Classifier, LiveModel, LiveModels, bring_up
+from inksight.serving.logs import log
+from inksight.serving.metrics import Metrics
+from inksight.serving.predictor import Predictor
+from inksight.settings import ServeSettings
+
+
+class Services:
+    """The state of one application; made with it, started and stopped by its lifespan."""
+
+    def __init__(self, settings: ServeSettings, models: Sequence[str | Classifier]) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.models = LiveModels()
+        self.predictor = Predictor(self.models, settings, on_batch=self.metrics.batch)
+        self.ready = False
+        self.failure: InksightError | None = None
+        self.on_failure: Callable[[], None] | None = None
+        self._wanted = models
+        self._loading: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to load the models; `ready` turns true when all of them passed their self-test."""
+        self._loading = asyncio.create_task(self._load())
+
+    async def stop(self) -> None:
+        """Stop loading, let running work finish and free the threads."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.gather(self._loading, return_exceptions=True)
+        await asyncio.to_thread(self.predictor.close)
+
+    def go_live(self, model: LiveModel) -> None:
+        """Let a tested model answer from now on."""
+        replaced = self.models.put(model)
+        self.metrics.live([model], replaced)
+        log("model live", model=model.name, version=model.version, ms=round(model.seconds * 1000, 3))
+
+    async def _load(self) -> None:
+        try:
+            for wanted in self._wanted:
+                self.go_live(await asyncio.to_thread(load_model, wanted))
+        except InksightError as error:
+            self.failure = error
+            log("a model cannot be served", level=logging.ERROR, **error.as_dict())
+            if self.on_failure is not None:
+                self.on_failure()
+        else:
+            self.ready = True
+
+
+def services(request: Request) -> Services:
+    """Return the application's services."""
+    return cast(Services, request.app.state.services)
+
+
+def load_model(wanted: str | Classifier) -> LiveModel:
+    """Load a model by path or name and test it; raises BundleError or NotFoundError."""
+    if not isinstance(wanted, str):
+        return bring_up(wanted)
+    import inksight
+
+    return bring_up(cast(Classifier, inksight.load(wanted)), reference=wanted)
