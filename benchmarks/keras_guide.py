@@ -4,9 +4,9 @@ Runs in an environment of its own that has tensorflow-cpu and h5py but not Inksi
 
     python benchmarks/keras_guide.py dataset.h5 --epochs 15
 
-Conv 32, pool, conv 64, pool, dropout, softmax: 50,836 parameters for 20 classes; Adam 1e-3, batch 128, pixels divided by
-255. Prints one JSON document: seconds and test accuracy after every epoch (evaluation time not counted), images per
-second, the latency of `model.predict` and of a direct call for one image, and the peak resident memory.
+Conv 32, pool, conv 64, pool, dropout, softmax: 50,836 parameters for 20 classes; Adam 1e-3, batch 128, pixels
+divided by 255. Prints one JSON document: seconds and test accuracy after every epoch (evaluation time not counted),
+images per second, the latency of `model.predict` and of a direct call for one image, and the peak resident memory.
 """
 
 from __future__ import annotations
