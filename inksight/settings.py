@@ -146,3 +146,12 @@ class PrepareSettings(Settings):
         0.15, "Photos: share of image_size that is stored beyond it, for random crops.", at_least=0, at_most=1
     )
     strict: bool = setting(False, "Photos: fail when a file had to be skipped.")
+
+
+class PredictSettings(Settings):
+    """Answers for files (`inksight predict`)."""
+
+    section = "predict"
+
+    top: int = setting(3, "Labels per answer, the most probable first.", at_least=1)
+    threads: int = setting(1, "Threads per prediction; 0: all cores.", at_least=0)

@@ -57,6 +57,9 @@ def check_folder(folder: Path) -> None:
             )
         if not stat.S_ISREG(os.lstat(folder / name).st_mode):
             raise BundleError(f"{str(folder)!r}: {name} is a link or a special file, not a regular file")
+    # Never opened by Inksight, but a person might be led to: a card is text.
+    if "README.md" in present and (kind := what_is(_head(folder / "README.md"))) not in ("something else", "empty"):
+        raise BundleError(f"{str(folder)!r}: README.md is {kind}")
 
 
 def read_limited(folder: Path, name: str, limit: int) -> bytes:

@@ -55,7 +55,7 @@ def to_input(item: Any, description: Mapping[str, Any]) -> NDArray[np.uint8]:
         first: NDArray[np.uint8] = images[0]
         return first
     if isinstance(item, str | Path):
-        picture = open_picture(_read(Path(item)), str(item))
+        picture = open_picture(read_file(Path(item)), str(item))
     elif isinstance(item, bytes):
         picture = open_picture(item, "the picture")
     elif hasattr(item, "getexif"):
@@ -129,7 +129,8 @@ def open_picture(data: bytes, name: str) -> Image:
     return picture
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Return a file's bytes; raises NotFoundError or UsageError that names it."""
     try:
         return path.read_bytes()
     except FileNotFoundError:

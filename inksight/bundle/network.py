@@ -54,6 +54,9 @@ def fresh_model(description: Mapping[str, Any]) -> nn.Module:
         raise BundleError(
             f"architecture {architecture['name']!r} cannot be built: {error.message}", hint=error.hint
         ) from error
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        # An option of the right type that no layer accepts.
+        raise BundleError(f"architecture {architecture['name']!r} cannot be built: {error}") from error
     for path, shape in architecture.get("shapes", {}).items():
         _resize_layer(model, path, shape)
     return model

@@ -13,6 +13,7 @@ import typer
 
 from inksight.cli.data import app as data_app
 from inksight.cli.output import print_error
+from inksight.cli.predict import predict
 from inksight.cli.serve import serve
 from inksight.errors import InksightError
 
@@ -42,6 +43,7 @@ def _root(
 
 
 app.add_typer(data_app, name="data")
+app.command("predict")(predict)
 app.command("serve")(serve)
 
 

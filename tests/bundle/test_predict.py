@@ -1,0 +1,208 @@
+"""`inksight predict` and the conversion of pictures, strokes and arrays."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from typer.testing import CliRunner
+
+from inksight.bundle import load
+from inksight.bundle.answers import answer
+from inksight.bundle.inputs import drawings_to_images, is_simplified, open_picture, to_input
+from inksight.cli import app
+from inksight.drawing.render import render
+from inksight.errors import DrawingError, NotFoundError, UsageError
+from tests.bundle.conftest import CLASSES
+
+SIMPLIFIED = [[[0, 255, 128, 0], [0, 0, 200, 0]]]
+RAW = [[[10.5, 300.25, 150.0, 10.5], [20.0, 20.0, 250.0, 20.0], [0, 10, 20, 30]]]
+
+runner = CliRunner()
+
+
+def picture(folder: Path, name: str = "tree.png", size: int = 120) -> Path:
+    """Write a picture of a thick black circle on white."""
+    y, x = np.mgrid[:size, :size] - size / 2
+    ink = abs(np.hypot(x, y) - size / 3) < 4
+    path = folder / name
+    Image.fromarray(np.where(ink, 0, 255).astype(np.uint8)).save(path)
+    return path
+
+
+def test_pictures_paths_bytes_and_arrays_are_one(saved: Path, tmp_path: Path) -> None:
+    model = load(saved)
+    path = picture(tmp_path)
+    image = Image.open(path)
+    expected = model.predict_proba(path)
+    assert expected.shape == (1, len(CLASSES))
+    for given in ([path], str(path), image, [image], [np.asarray(image)], np.asarray(image), np.asarray(image)[None]):
+        np.testing.assert_array_equal(model.predict_proba(given), expected)
+    assert model.predict([path, path]) == model.predict(path) * 2
+    assert np.array_equal(to_input(path.read_bytes(), model.description), to_input(path, model.description))
+
+
+def test_an_array_of_the_models_size_is_taken_as_it_is(saved: Path, bitmaps: NDArray[np.uint8]) -> None:
+    model = load(saved)
+    np.testing.assert_array_equal(model.predict_proba(bitmaps[0]), model.predict_proba(bitmaps[:1]))
+    np.testing.assert_allclose(model.predict_proba(list(bitmaps)), model.predict_proba(bitmaps), atol=1e-7)
+
+
+def test_wrong_arrays_are_refused(saved: Path) -> None:
+    model = load(saved)
+    with pytest.raises(UsageError, match="uint8"):
+        model.predict(np.zeros((2, 28, 28), np.float32))
+    for shape in ((784,), (1, 1, 1, 28, 28), (2, 0, 5)):
+        with pytest.raises(UsageError, match="holds no images"):
+            model.predict(np.zeros(shape, np.uint8))
+    with pytest.raises(UsageError, match="a int is not an image"):
+        model.predict([3])
+
+
+def test_strokes_raw_and_simplified(saved: Path) -> None:
+    model = load(saved)
+    assert is_simplified(SIMPLIFIED)
+    assert not is_simplified(RAW)
+    images = drawings_to_images([SIMPLIFIED, RAW], model.description)
+    assert np.array_equal(images[0], render(SIMPLIFIED))
+    assert images[1].max() == 255
+    assert model.predict_strokes([SIMPLIFIED, RAW]) == model.predict(images)
+    assert model.predict_strokes([]) == []
+    with pytest.raises(DrawingError, match="drawing 1"):
+        model.predict_strokes([SIMPLIFIED, []])
+
+
+def test_photo_models_take_pictures_but_no_strokes(saved_photos: Path, tmp_path: Path) -> None:
+    model = load(saved_photos)
+    with pytest.raises(UsageError, match="takes photos"):
+        model.predict_strokes([SIMPLIFIED])
+    rng = np.random.default_rng(0)
+    path = tmp_path / "p.png"
+    Image.fromarray(rng.integers(0, 255, (40, 60, 4), dtype=np.uint8)).save(path)
+    assert to_input(path, model.description).shape == (32, 32, 3)
+
+
+def test_photos_are_turned_and_cropped_to_the_middle(saved_photos: Path) -> None:
+    description = load(saved_photos).description
+    pixels = np.zeros((64, 128, 3), np.uint8)
+    pixels[:, :32] = (255, 0, 0)  # outside the middle square
+    pixels[:, 32:64] = (0, 255, 0)  # the left half of it
+    upright = to_input(Image.fromarray(pixels), description)
+    assert upright[16, 8].tolist() == [0, 255, 0]
+    assert upright[16, 24].tolist() == [0, 0, 0]
+    stream = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown a quarter turn clockwise
+    Image.fromarray(pixels).save(stream, "PNG", exif=exif)
+    turned = to_input(stream.getvalue(), description)
+    np.testing.assert_array_equal(turned, np.rot90(upright, -1))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_pictures_of_every_mode(saved: Path, saved_photos: Path, mode: str) -> None:
+    image = Image.new("I;16", (50, 40)) if mode == "I;16" else Image.new("L", (50, 40), 200).convert(mode)
+    for folder in (saved, saved_photos):
+        assert load(folder).predict_proba(image).shape == (1, len(CLASSES))
+
+
+def test_broken_pictures_are_refused() -> None:
+    stream = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(stream, "PNG")
+    data = stream.getvalue()
+    for broken in (
+        b"",
+        b"hello",
+        data[:200],
+        data[: len(data) // 2],
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+    ):
+        with pytest.raises(UsageError, match="picture"):
+            open_picture(broken, "x.png")
+
+
+def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        Image.new("1", (20_000, 20_000)).save(stream, "PNG")
+    assert len(stream.getvalue()) < 60_000
+    with pytest.raises(UsageError, match="too many|limit|exceeds"):
+        open_picture(stream.getvalue(), "bomb.png")
+
+
+def make_folder(folder: Path) -> Path:
+    """Write a folder with one of everything, two of them broken."""
+    (folder / "sub").mkdir(parents=True)
+    picture(folder, "a.png")
+    picture(folder / "sub", "b.jpg")
+    (folder / "broken.png").write_bytes(b"\x89PNG nonsense")
+    (folder / "one.json").write_text(json.dumps({"strokes": RAW}, indent=1))
+    lines = [json.dumps({"word": "cat", "drawing": SIMPLIFIED}), "", "{not json", json.dumps(SIMPLIFIED)]
+    (folder / "many.ndjson").write_text("\n".join(lines))
+    np.save(folder / "bitmaps.npy", np.zeros((3, 784), np.uint8))
+    (folder / ".hidden.png").write_bytes(b"")
+    (folder / "notes.txt").write_text("not for the model")
+    return folder
+
+
+def test_everything_in_a_folder_is_answered_or_reported(saved: Path, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "in")
+    answers = list(answer(load(saved), [str(folder)], top=2))
+    places = [(Path(one.file).name, one.item, one.error is None) for one in answers]
+    assert places == [
+        ("a.png", None, True),
+        ("bitmaps.npy", 1, True),
+        ("bitmaps.npy", 2, True),
+        ("bitmaps.npy", 3, True),
+        ("broken.png", None, False),
+        ("many.ndjson", 1, True),
+        ("many.ndjson", 2, False),
+        ("many.ndjson", 3, True),
+        ("one.json", None, True),
+        ("b.jpg", None, True),
+    ]
+    assert answers[5].predictions == answers[7].predictions
+    assert all(len(one.predictions) == 2 for one in answers if one.error is None)
+
+
+def test_the_command_answers_the_rest_and_exits_with_1(saved: Path, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "in")
+    done = runner.invoke(app, ["predict", str(saved), str(folder), "--json", "--top", "2"])
+    assert done.exit_code == 1
+    rows = json.loads(done.stdout)
+    assert len(rows) == 10
+    assert {"label", "probability"} == set(rows[0]["predictions"][0])
+    assert rows[4]["error"]["code"] == "invalid"
+    done = runner.invoke(app, ["predict", str(saved), str(folder / "a.png"), str(folder / "sub")])
+    assert done.exit_code == 0
+    assert "a.png" in done.stdout
+    assert "b.jpg" in done.stdout
+
+
+def test_standard_input_takes_a_picture_or_strokes(saved: Path, tmp_path: Path) -> None:
+    path = picture(tmp_path)
+    for data in (path.read_bytes(), json.dumps(RAW).encode(), json.dumps({"drawing": SIMPLIFIED}).encode()):
+        done = runner.invoke(app, ["predict", str(saved), "-", "--json"], input=data)
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.stdout)[0]["file"] == "-"
+    done = runner.invoke(app, ["predict", str(saved), "-"], input=b"")
+    assert done.exit_code == 1
+
+
+def test_missing_files_and_empty_folders_are_reported(saved: Path, tmp_path: Path) -> None:
+    answers = list(answer(load(saved), [str(tmp_path / "no.png"), str(tmp_path)]))
+    assert all(isinstance(one.error, NotFoundError) for one in answers)
+    assert len(answers) == 2
+
+
+def test_object_arrays_are_never_unpickled(saved: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    (one,) = answer(load(saved), [str(tmp_path / "x.npy")])
+    assert one.error is not None
+    assert "allow_pickle" in one.error.message
