@@ -15,6 +15,7 @@ from inksight.cli.data import app as data_app
 from inksight.cli.output import print_error
 from inksight.cli.predict import predict
 from inksight.cli.serve import serve
+from inksight.cli.train import train
 from inksight.errors import InksightError
 
 app = typer.Typer(
@@ -45,6 +46,7 @@ def _root(
 app.add_typer(data_app, name="data")
 app.command("predict")(predict)
 app.command("serve")(serve)
+app.command("train")(train)
 
 
 def main() -> None:

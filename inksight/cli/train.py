@@ -1,0 +1,85 @@
+"""`inksight train`: from data to a trained, judged and shippable model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from inksight.cli.options import settings_options
+from inksight.cli.output import JsonFlag, print_json, say
+from inksight.errors import UsageError
+from inksight.settings import TrainSettings
+
+
+@settings_options(TrainSettings)
+def train(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A preset's name, a dataset file or a folder.")],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", metavar="NAME", help="The model. [default: sketchnet-s]")
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", metavar="NAME", help="Pretrained backbone: short for transfer/NAME.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", metavar="KEY=VALUE", help="An option of the model's own; may be repeated."),
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option("--run-dir", metavar="PATH", help="The run's folder, instead of one under runs/.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
+    as_json: JsonFlag = False,
+    options: dict[str, Any] = {},  # noqa: B006  (filled in by settings_options)
+    config: Path | None = None,
+) -> None:
+    """Train a model, judge it on the test split and save it as a bundle.
+
+    What DATA needs is fetched and prepared first. Several processes: torchrun --nproc-per-node N -m inksight train ...
+    """
+    model = _model_name(model, backbone)
+    model_options = _key_values(option or [])
+    from inksight.training import TrainingInterrupted
+    from inksight.training import train as run_training
+
+    try:
+        run = run_training(
+            data, model=model, run_dir=run_dir, resume=resume, config=config, model_options=model_options, **options
+        )
+    except TrainingInterrupted as stop:
+        say(f"stopped; go on with: inksight train {data} --run-dir {stop.folder} --resume")
+        raise typer.Exit(130) from None
+    if not run.leads:
+        return
+    if as_json:
+        print_json({"folder": run.folder, "bundle": run.bundle, "metrics": run.metrics, "history": run.history})
+        return
+    if run.metrics:
+        low, high = run.metrics["accuracy_interval"]
+        print(
+            f"accuracy {run.metrics['accuracy']:.1%} ({low:.1%} to {high:.1%}) on {run.metrics['samples']:,} images of"
+            f" the {run.metrics['split']} split; balanced {run.metrics['balanced_accuracy']:.1%}"
+        )
+    print(f"bundle   {run.bundle}")
+    print(f"report   {run.folder / 'report' / 'report.html'}")
+    print(f"next     inksight serve {run.bundle}")
+    print(f"         inksight predict {run.bundle} FILE...")
+
+
+def _model_name(model: str | None, backbone: str | None) -> str | None:
+    """Return the model that --model and --backbone name together."""
+    if backbone is None:
+        return model
+    if model not in (None, "transfer"):
+        raise UsageError(f"--backbone {backbone!r} contradicts --model {model!r}", hint="Give one of the two.")
+    return f"transfer/{backbone}"
+
+
+def _key_values(pairs: list[str]) -> dict[str, str]:
+    """Return KEY=VALUE texts as a dict."""
+    parsed = [pair.partition("=") for pair in pairs]
+    for key, sign, _ in parsed:
+        if not sign or not key:
+            raise UsageError(f"--option {key!r} is not KEY=VALUE", hint="For example: --option attention=cbam")
+    return {key.replace("-", "_"): value for key, _, value in parsed}

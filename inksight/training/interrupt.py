@@ -1,0 +1,47 @@
+"""Ctrl-C and SIGTERM in a training: finish the step, write a checkpoint, then stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """The training was stopped by a signal after writing a checkpoint; `folder` is where it can be resumed."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(f"training stopped; its state is in {folder}")
+        self.folder = folder
+
+
+class Interruption:
+    """Inside the block the first SIGINT or SIGTERM only sets `asked`; a second one acts as it always did.
+
+    Signals reach only the main thread; in another thread the block changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()

@@ -1,0 +1,39 @@
+"""Defaults that belong to a model or a dataset instead of to training as such.
+
+Model recipes are TOML files `model-<name>.toml` among the presets (the package's, or the user's own in
+$INKSIGHT_HOME/presets, which win); for `transfer/resnet18` that is model-transfer-resnet18.toml or, failing that,
+model-transfer.toml. Their [train] table and that of the dataset's preset are layered under the user's settings.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from inksight.config import read_toml
+from inksight.data import presets
+from inksight.errors import NotFoundError
+from inksight.workspace import workspace
+
+_PACKAGED = Path(__file__).resolve().parent.parent / "presets"
+
+
+def recipe(model: str, dataset: str) -> dict[str, Any]:
+    """Return the settings that the model's recipe and the dataset's preset give; the dataset's win."""
+    return {**_model_recipe(model), **_dataset_recipe(dataset)}
+
+
+def _model_recipe(model: str) -> dict[str, Any]:
+    for name in (model.replace("/", "-"), model.partition("/")[0]):
+        for folder in (workspace().home / "presets", _PACKAGED):
+            path = folder / f"model-{name}.toml"
+            if path.is_file():
+                return dict(read_toml(path).get("train", {}))
+    return {}
+
+
+def _dataset_recipe(dataset: str) -> dict[str, Any]:
+    try:
+        return dict(presets.load(dataset).options.get("train", {}))
+    except NotFoundError:
+        return {}

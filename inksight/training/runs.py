@@ -1,0 +1,90 @@
+"""The folder of a run: what is in it, and finding the one to resume.
+
+settings.json          what was asked for: data, model, resolved settings
+history.jsonl          one line per epoch
+curves.png
+checkpoints/last.pt, checkpoints/best.pt
+tensorboard/           event files
+bundle/                the trained model, ready to ship
+report/                the evaluation on the test split
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inksight.errors import ConflictError, NotFoundError, UsageError
+from inksight.workspace import workspace, write_text
+
+
+@dataclass(frozen=True)
+class RunDescription:
+    """What settings.json holds; a resumed run must be the same in all but `data`, the place of the dataset file."""
+
+    data: str
+    dataset: dict[str, Any]
+    model: str
+    model_options: dict[str, Any]
+    settings: dict[str, Any]
+
+    def write(self, folder: Path) -> None:
+        """Write settings.json."""
+        write_text(folder / "settings.json", json.dumps(vars(self), indent=2, ensure_ascii=False) + "\n")
+
+
+def read_run(folder: Path) -> RunDescription:
+    """Read settings.json; raises NotFoundError when the folder holds no run."""
+    path = folder / "settings.json"
+    if not path.is_file():
+        raise NotFoundError(f"{str(folder)!r} holds no training run", hint="A run's folder has a settings.json.")
+    return RunDescription(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def new_folder(name: str, fallback: str) -> Path:
+    """Return the folder of a new run: runs/<name>, or a fresh dated one when the run has no name."""
+    if not name:
+        return workspace().new_run(fallback)
+    if name in (".", "..") or "/" in name or "\\" in name:
+        raise UsageError(f"--name {name!r} cannot be a folder's name", hint="Use letters, digits, '-', '_' and '.'.")
+    return workspace().runs / name
+
+
+def check_unused(folder: Path) -> None:
+    """Raise ConflictError when the folder holds a run already."""
+    if (folder / "settings.json").exists():
+        raise ConflictError(
+            f"there is a run in {str(folder)!r} already", hint="Go on with it by --resume, or choose another --name."
+        )
+
+
+# What may differ when a run goes on: how it is watched and saved changes no weight.
+FREE_SETTINGS = frozenset({"name", "checkpoint_every", "tensorboard"})
+
+
+def latest_run(model: str, sha256: str, settings: dict[str, Any]) -> Path:
+    """Return the newest run of this model on these data with these settings; raises NotFoundError if there is none."""
+    folders = sorted(
+        (path.parent for path in workspace().runs.glob("*/settings.json")),
+        key=lambda folder: (folder / "settings.json").stat().st_mtime,
+        reverse=True,
+    )
+    for folder in folders:
+        run = read_run(folder)
+        if run.model == model and run.dataset["sha256"] == sha256 and not differences(run.settings, settings):
+            return folder
+    raise NotFoundError(
+        f"there is no run of {model} with these data and settings to resume",
+        hint="Repeat the command of the run with --resume added, or start without --resume.",
+    )
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return the settings that differ and matter, as text: --epochs 10 (was 15)."""
+    return [
+        f"--{name.replace('_', '-')} {now.get(name)} (was {before.get(name)})"
+        for name in sorted({*before, *now} - FREE_SETTINGS)
+        if before.get(name) != now.get(name)
+    ]

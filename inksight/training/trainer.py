@@ -1,0 +1,318 @@
+"""`train`: what comes before the loop (data, model, folder) and after it (evaluation, bundle, curves).
+
+Not guaranteed: the same weights on another machine or with another number of threads; floating-point sums are then
+taken in another order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from inksight import models
+from inksight.config import as_dict, resolve
+from inksight.data import Dataset, open_dataset
+from inksight.errors import ConflictError, TrainingError, UsageError
+from inksight.models.preprocess import Preprocess
+from inksight.settings import TrainSettings
+from inksight.training.augment import build_augmentation
+from inksight.training.balance import class_weights, imbalance
+from inksight.training.checkpoints import seed_step
+from inksight.training.curves import draw_curves
+from inksight.training.device import choose_device, choose_dtype, set_up_torch
+from inksight.training.distributed import Group, process_group
+from inksight.training.feed import Feed, free_memory
+from inksight.training.loop import Task, fit
+from inksight.training.progress import Progress
+from inksight.training.recipes import recipe
+from inksight.training.runs import RunDescription, check_unused, differences, latest_run, new_folder, read_run
+from inksight.training.trackers import Entry, JsonLines, NoTracker, Samples, Tracker, Trackers
+
+DEFAULT_MODEL = "sketchnet-s"
+FAST_IMAGES, FAST_EPOCHS = 2_000, 2
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A finished run: its folder, the bundle in it, one record per epoch, and the numbers on the test split.
+
+    `leads` is false in all but the first of several processes.
+    """
+
+    folder: Path
+    bundle: Path
+    history: list[Entry]
+    metrics: dict[str, Any]
+    leads: bool = True
+
+
+def train(
+    data: str | Path,
+    *,
+    model: str | None = None,
+    settings: TrainSettings | None = None,
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+    config: str | Path | None = None,
+    model_options: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> TrainingRun:
+    """Train a model and leave a run folder with checkpoints, curves, a bundle and a report.
+
+    `data`: a dataset file, a preset's name or a folder; what is missing is fetched and prepared. `settings`: all
+    settings at once; or single ones as keyword arguments (epochs=3), over the model's recipe, the dataset's preset and
+    the TOML file `config`. `model_options`: options of the model's own. With `resume` the run in `run_dir`, of that
+    name, or the newest one with the same settings goes on where it was; a finished one is evaluated and saved again.
+
+    Raises UsageError for settings that do not fit, ConflictError when the run exists or a resumed one was started
+    otherwise, TrainingError when training cannot go on, TrainingInterrupted on SIGINT or SIGTERM.
+    """
+    with process_group() as group:
+        path = Path(group.tell(str(_dataset_file(data)) if group.leads else ""))
+        with open_dataset(path) as dataset:
+            folder = Path(run_dir) if run_dir is not None else None
+            if folder is None and resume and (name := (settings.name if settings else options.get("name"))):
+                folder = new_folder(name, "")
+            stored = read_run(folder) if resume and folder else None
+            chosen = model or (stored.model if stored else DEFAULT_MODEL)
+            spec = models.get(chosen)
+            if settings is None:
+                layer = stored.settings if stored else recipe(chosen, dataset.name)
+                settings = resolve(TrainSettings, preset=layer, file=config, options=options)
+            elif options:
+                raise UsageError("give either settings or single options, not both", hint=f"Here: {', '.join(options)}")
+            described = RunDescription(
+                data=str(path),
+                dataset={"name": dataset.name, "sha256": dataset.sha256},
+                model=spec.name,
+                model_options=_model_options(spec, settings, stored.model_options if stored else model_options or {}),
+                settings=as_dict(settings),
+            )
+            if resume:
+                folder = folder or latest_run(spec.name, dataset.sha256, described.settings)
+                _check_same(read_run(folder), described)
+            else:
+                folder = Path(group.tell(str(folder or new_folder(settings.name, f"{dataset.name}-{spec.name}"))))
+                if group.leads:
+                    check_unused(folder)
+                    described.write(folder)
+            return _run(dataset, spec, described.model_options, settings, folder, group, resume=resume, quiet=quiet)
+
+
+def _run(
+    dataset: Dataset,
+    spec: models.ModelSpec,
+    options: dict[str, Any],
+    settings: TrainSettings,
+    folder: Path,
+    group: Group,
+    *,
+    resume: bool,
+    quiet: bool,
+) -> TrainingRun:
+    set_up_torch(settings)
+    device = choose_device(settings, group.local_rank)
+    dtype = choose_dtype(settings, device)
+    if settings.fast:
+        settings = resolve(
+            TrainSettings, options={**as_dict(settings), "epochs": min(settings.epochs, FAST_EPOCHS)}, environ={}
+        )
+    say = Progress(settings.epochs, 0, quiet=quiet or not group.leads).say
+
+    seed_step(settings.seed, 0)
+    model = models.create(spec.name, num_classes=len(dataset.classes), image_shape=dataset.image_shape, **options)
+    preprocess = Preprocess.from_spec(spec, dataset.image_shape).to(device)
+    feed, val = _feeds(dataset, settings, group)
+    _check(dataset, feed, model, settings, group)
+    counts = np.bincount(feed.labels, minlength=len(dataset.classes)).tolist()
+    say(
+        f"{dataset.name}: {feed.rows:,} images of {len(dataset.classes)} classes to train on, {val.rows:,} to validate"
+        f" on; {spec.name} with {models.parameter_count(model):,} parameters; {device.type}, {str(dtype)[6:]}"
+        + (f", {group.world} processes" if group.world > 1 else "")
+        + (", read in shuffled chunks" if feed.buffer_rows else "")
+    )
+    if imbalance(counts) > 2 and settings.class_weights == "none":
+        say(f"the largest class has {imbalance(counts):.1f} times the images of the smallest: see --class-weights")
+    task = Task(
+        train=feed,
+        val=val,
+        prepare=preprocess,
+        augment=build_augmentation(settings, dataset.image_shape),
+        weights=torch.from_numpy(class_weights(settings.class_weights, counts)),
+    )
+    tracker = _trackers(settings, say) if group.leads else NoTracker()
+    state = fit(
+        model, task, settings, folder,
+        device=device, dtype=dtype, group=group, tracker=tracker, resume=resume, quiet=quiet,
+    )  # fmt: skip
+    metrics: dict[str, Any] = {}
+    if group.leads:
+        del task, feed
+        draw_curves(state.history, folder / "curves.png", title=folder.name)
+        metrics = _judge_and_save(model, preprocess, dataset, spec, options, settings, folder)
+        shown = val if val.rows else Feed(dataset.images("test"), _labels(dataset, "test"), batch_size=1)
+        tracker.samples(_samples(model.cpu(), preprocess.cpu(), shown, dataset.classes))
+        tracker.finish(metrics, folder)
+    metrics = json.loads(group.tell(json.dumps(metrics)))
+    return TrainingRun(folder, folder / "bundle", state.history, metrics, group.leads)
+
+
+def _dataset_file(data: str | Path) -> Path:
+    """Return the dataset file that `data` names, made first where it is missing."""
+    if Path(data).suffix in (".h5", ".hdf5"):
+        return Path(data)
+    from inksight.data.ensure import ensure_dataset
+
+    return ensure_dataset(data)
+
+
+def _labels(dataset: Dataset, split: str) -> NDArray[np.int64]:
+    return dataset.labels(split).astype(np.int64)
+
+
+def _feeds(dataset: Dataset, settings: TrainSettings, group: Group) -> tuple[Feed, Feed]:
+    """Return the training and validation feeds: in memory where the limit allows, else read in shuffled chunks."""
+    row = int(np.prod(dataset.image_shape))
+    # Every process of this machine holds its own copy; torchrun tells how many there are.
+    limit = settings.memory_limit * 1e9 or free_memory() / 2 / group.local_world
+    images: Any = dataset.images("train")
+    labels = _labels(dataset, "train")
+    buffer_rows = None
+    if settings.fast and len(labels) > FAST_IMAGES:
+        rows = np.sort(np.random.default_rng(settings.seed).choice(len(labels), FAST_IMAGES, replace=False))
+        images, labels = np.stack([images[row] for row in rows]), labels[rows]
+    elif row * (dataset.size("train") + dataset.size("val")) <= limit:
+        images = images[:]
+    else:
+        # Two buffers are in memory at a time, one in use and one being read, and a third while they change hands.
+        buffer_rows = max(1, int(limit / 3 / row))
+    val = dataset.images("val")
+    feed = Feed(
+        images, labels,
+        batch_size=settings.batch_size, seed=settings.seed, share=group.share, buffer_rows=buffer_rows,
+    )  # fmt: skip
+    held = val if buffer_rows else val[:]
+    return feed, Feed(held, _labels(dataset, "val"), batch_size=settings.batch_size, share=group.share)
+
+
+def _check(dataset: Dataset, feed: Feed, model: nn.Module, settings: TrainSettings, group: Group) -> None:
+    if not feed.rows:
+        raise TrainingError(f"{dataset.name} has no training images", hint="Prepare it with a larger --train-ratio.")
+    if len(dataset.classes) < 2:
+        raise TrainingError(f"{dataset.name} has a single class; a classifier needs at least two")
+    smallest = int(np.diff(feed.bounds).min()) // group.world
+    if smallest < 1:
+        raise UsageError(
+            f"--batch-size {settings.batch_size} is too small for {group.world} processes",
+            hint="Every process needs at least one image of each batch.",
+        )
+    if smallest < 2 and any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in model.modules()):
+        raise UsageError(
+            f"--batch-size {settings.batch_size} leaves a process one image; batch normalisation needs two or more",
+            hint="Raise --batch-size, or use a model without batch normalisation.",
+        )
+
+
+def _model_options(spec: models.ModelSpec, settings: TrainSettings, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all options of the model, --dropout among them; raises UsageError when it has none."""
+    given = dict(options)
+    if settings.dropout is not None:
+        if "dropout" not in spec.options:
+            raise UsageError(f"--dropout: {spec.name} has no dropout", hint="Leave the option out.")
+        given["dropout"] = settings.dropout
+    return spec.resolve(given)
+
+
+def _check_same(before: RunDescription, now: RunDescription) -> None:
+    """Raise ConflictError unless a run to be resumed was started with the same data, model and settings."""
+    changes = differences(before.settings, now.settings)
+    changes += differences(before.model_options, now.model_options)
+    if before.model != now.model:
+        changes.append(f"--model {now.model} (was {before.model})")
+    if before.dataset["sha256"] != now.dataset["sha256"]:
+        changes.append(f"other images: {now.dataset['name']} (was {before.dataset['name']})")
+    if changes:
+        raise ConflictError(
+            f"the run was started with other settings: {', '.join(changes)}",
+            hint="Resume it with the same ones, or start a new run without --resume.",
+        )
+
+
+def _trackers(settings: TrainSettings, warn: Any) -> Tracker:
+    trackers: list[Tracker] = [JsonLines()]
+    if settings.tensorboard:
+        from inksight.training.tensorboard import TensorBoard
+
+        trackers.append(TensorBoard())
+    return Trackers(trackers, warn)
+
+
+def _samples(model: nn.Module, prepare: Any, feed: Feed, classes: Sequence[str], count: int = 1000) -> Samples:
+    """Return up to `count` images spread evenly over the split."""
+    rows = np.unique(np.linspace(0, feed.rows - 1, min(count, feed.rows)).astype(np.int64))
+    return Samples(model, prepare, np.stack([feed.images[int(row)] for row in rows]), feed.labels[rows], classes)
+
+
+@torch.no_grad()
+def predict_proba(model: nn.Module, preprocess: nn.Module, dataset: Dataset, split: str) -> NDArray[np.float32]:
+    """Return the model's probabilities for a split in float32 (N, classes), computed in float32 on the CPU."""
+    model, preprocess = model.cpu().float().eval(), preprocess.cpu()
+    images = dataset.images(split)
+    parts = [np.empty((0, len(dataset.classes)), np.float32)]
+    for start in range(0, len(images), 256):
+        logits: Tensor = model(preprocess(torch.from_numpy(images[start : start + 256])))
+        parts.append(logits.softmax(1).numpy())
+    return np.concatenate(parts)
+
+
+def _judge_and_save(
+    model: nn.Module,
+    preprocess: Preprocess,
+    dataset: Dataset,
+    spec: models.ModelSpec,
+    options: dict[str, Any],
+    settings: TrainSettings,
+    folder: Path,
+) -> dict[str, Any]:
+    """Evaluate on the test split (without one, on validation), write the report and the bundle; return the summary."""
+    from inksight import bundle
+    from inksight.evaluation.judging import judge
+
+    split = next((name for name in ("test", "val") if dataset.size(name)), None)
+    summary: dict[str, Any] = {}
+    if split:
+        validation = None
+        if split == "test" and dataset.size("val"):
+            validation = (_labels(dataset, "val"), predict_proba(model, preprocess, dataset, "val"))
+        evaluation = judge(
+            _labels(dataset, split), predict_proba(model, preprocess, dataset, split), dataset.classes,
+            images=dataset.images(split), ids=dataset.ids(split), split=split, validation=validation,
+            distribution=dataset.counts, model={"name": spec.name, "parameters": models.parameter_count(model)},
+            data={"name": dataset.name, "sha256": dataset.sha256},
+        )  # fmt: skip
+        summary = evaluation.summary
+        evaluation.write(folder / "report")
+    bundle.save(
+        folder / "bundle", model,
+        architecture={"name": spec.name, "options": options},
+        classes=dataset.classes,
+        preprocessing={**preprocess.description, "kind": dataset.kind},
+        dataset={
+            "name": dataset.name, "sha256": dataset.sha256, "source": dataset.source, "counts": dataset.counts,
+            "path": str(dataset.path),
+        },
+        metrics=summary,
+        settings=as_dict(settings),
+        provenance={"run": folder.name},
+        samples=dataset.images("val")[:2000] if dataset.size("val") else None,
+    )  # fmt: skip
+    return summary
