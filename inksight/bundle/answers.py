@@ -1,4 +1,4 @@
-"""Answers for files: pictures, strokes (JSON, ndjson), bitmaps (npy), folders of them, or what comes in at standard input.
+"""Answers for files: pictures, strokes (JSON, ndjson), bitmaps (npy), folders of them, or standard input.
 
 Every file is answered or reported by itself: a broken one does not stop the others. Pictures and drawings are collected
 into batches, so that a folder of thousands costs little more than its decoding.
@@ -31,7 +31,7 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Answer:
-    """What one input gave: the best labels with their probabilities, or the error. `item` is the line or row, from 1."""
+    """What one input gave: the best labels and their probabilities, or the error; `item` is its line or row, from 1."""
 
     file: str
     item: int | None

@@ -74,9 +74,7 @@ def drawings_to_images(drawings: Sequence[Any], description: Mapping[str, Any]) 
     Strokes of two lists whose coordinates are whole, lie in 0..255 and touch 0 on both axes and 255 on one are
     simplified already. Raises DrawingError naming the drawing's place.
     """
-    from inksight.drawing.render import render_many
-    from inksight.drawing.simplify import simplify
-    from inksight.drawing.strokes import validate
+    from inksight.drawing import render_many, simplify, validate
 
     shape = tuple(description["preprocessing"]["input_shape"])
     if description["kind"] != "drawing":
@@ -162,7 +160,7 @@ def _from_array(array: NDArray[Any], shape: tuple[int, ...], description: Mappin
 
 
 def _drawing(picture: Image, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    from inksight.drawing.picture import from_picture
+    from inksight.drawing import from_picture
 
     bitmap: NDArray[np.uint8] = _fit(from_picture(picture)[None], shape)[0]
     return bitmap

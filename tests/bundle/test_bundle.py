@@ -16,6 +16,7 @@ from torch import nn
 
 from inksight import models
 from inksight.bundle import describe, load, save, saving
+from inksight.bundle.graph import to_onnx
 from inksight.bundle.parity import Parity, batched, compare, made_images, require
 from inksight.errors import BundleError, ConflictError, NotFoundError, UsageError
 from inksight.models.preprocess import Preprocess
@@ -144,7 +145,7 @@ class _Wrong(nn.Module):
 
 @pytest.mark.parametrize("by", [0.01, 3.0])
 def test_an_export_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: float) -> None:
-    honest = saving.to_onnx
+    honest = to_onnx
 
     def dishonest(network: Any, description: Any) -> bytes:
         network.model = _Wrong(network.model, by)
