@@ -6,8 +6,19 @@
 `render` is the one renderer of training, serving and (as `web/js/render.js`) the page. Importing costs NumPy only.
 """
 
+from inksight.drawing.centring import shift_to_centroid
 from inksight.drawing.render import SIZE, render, render_many
 from inksight.drawing.simplify import simplify
 from inksight.drawing.strokes import MAX_POINTS, Strokes, parse, validate
 
-__all__ = ["MAX_POINTS", "SIZE", "Strokes", "parse", "render", "render_many", "simplify", "validate"]
+__all__ = [
+    "MAX_POINTS",
+    "SIZE",
+    "Strokes",
+    "parse",
+    "render",
+    "render_many",
+    "shift_to_centroid",
+    "simplify",
+    "validate",
+]

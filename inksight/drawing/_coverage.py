@@ -47,28 +47,45 @@ class _Deltas(NamedTuple):
 
 def coverage(edges: Edges, strokes: int, size: int) -> npt.NDArray[np.uint8]:
     """Return the alpha of every stroke by itself: uint8 `(strokes, size, size)`, 255 = wholly covered."""
+    alpha = np.zeros((strokes * size, size), np.uint8)
     sides = _scan(edges)
+    intervals = _intervals(sides, strokes, size)
     exact, trapezoids = _whole_rows(sides, strokes * size, size)
-    deltas = [*_intervals(sides, exact, size), *trapezoids]
-    # Coverage runs on to the right: the sum along a row of height * 512 - area here and + area in the next column.
-    width = size + 2
-    at = np.concatenate([d.row * width + d.column for d in deltas])
-    area = np.concatenate([d.area for d in deltas])
-    height = np.concatenate([d.height for d in deltas])
-    cells = np.bincount(at, height * (2 * GRID) - area, strokes * size * width)
-    cells[1:] += np.bincount(at, area, strokes * size * width)[:-1]
-    covered = np.cumsum(cells.reshape(strokes, size, width)[:, :, :size], axis=2).astype(np.int32)
-    return ((covered * 17 + 256) >> 9).astype(np.uint8)
+    # Most rows are empty: number those that are not.
+    touched = np.zeros(strokes * size, bool)
+    touched[intervals.row] = True
+    number = np.cumsum(touched) - 1
+    rows = np.flatnonzero(touched)
+    cells = _add_up(intervals, number, size)
+    cells[exact[rows]] = 0
+    for deltas in trapezoids:
+        cells += _add_up(deltas, number, size)
+    # 7,680 is a wholly covered pixel: 17 / 512 makes it 255, and a half more rounds.
+    cells *= 17 / 512
+    cells[:, 0] += 0.5
+    alpha[rows] = np.cumsum(cells, axis=1, out=cells)[:, :size]
+    return alpha.reshape(strokes, size, size)
+
+
+def _add_up(deltas: _Deltas, number: Ints, size: int) -> Floats:
+    """Differences of coverage between neighbouring columns, `(rows, size + 2)`: sum along a row to get coverage."""
+    width, cells = size + 2, (number[-1] + 1) * (size + 2)
+    at = number[deltas.row] * width + deltas.column
+    here = np.bincount(at, deltas.height * (2 * GRID) - deltas.area, cells)
+    here[1:] += np.bincount(at, deltas.area, cells)[:-1]
+    return here.reshape(-1, width)
 
 
 def _scan(edges: Edges) -> _Sides:
+    """Keep what meets a scan line, in the order of strokes."""
     top, bottom = _line(edges.y0), _line(edges.y1)
     meets = np.flatnonzero(bottom > top)
+    meets = meets[np.argsort(edges.stroke[meets], kind="stable")]
     edges = Edges(*(column[meets] for column in edges))
     top, bottom = top[meets], bottom[meets]
     across, down = edges.x1 - edges.x0, 2 * LINES * (edges.y1 - edges.y0)
-    # A crossing is a multiple of 1 / down, at least 6e-8 for pictures of 2,048 px: 1e-8 keeps whole numbers whole.
-    at_top = edges.x0 + across * ((2 * top + 1) * GRID - 2 * LINES * edges.y0) / down + (0.5 + 1e-8)
+    # Crossings are multiples of 1 / down; half of that keeps whole numbers whole when they are computed step by step.
+    at_top = edges.x0 + (across * ((2 * top + 1) * GRID - 2 * LINES * edges.y0) + 0.5) / down + 0.5
     return _Sides(edges, top, bottom, at_top, across * (2 * GRID) / down)
 
 
@@ -77,44 +94,51 @@ def _line(y: Ints) -> Ints:
     return (y * LINES + GRID // 2) // GRID
 
 
-def _intervals(sides: _Sides, exact: npt.NDArray[np.bool_], size: int) -> list[_Deltas]:
-    """Cut every scan line that is in no exact row into its inside intervals."""
+def _intervals(sides: _Sides, strokes: int, size: int) -> _Deltas:
+    """Cut every scan line into its inside intervals."""
+    # A crossing is one integer that sorts by line, then by x, and whose last bit says which way the side goes. Along a
+    # side it grows by a constant, so that two numbers per side make all its crossings: a + b * (place in the array).
+    x_bits = (size * GRID).bit_length()
+    fraction = 62 - x_bits - (strokes * size * LINES).bit_length()
+    line = (sides.edges.stroke * (size * LINES) + sides.top) << x_bits + fraction
+    a = line + np.ldexp(sides.at_top, fraction).astype(np.int64)
+    b = (1 << x_bits + fraction) + np.ldexp(sides.slope, fraction).astype(np.int64)
     count = sides.bottom - sides.top
     ends = np.cumsum(count)
-    side = np.repeat(np.arange(len(count)), count)
-    step = np.arange(len(side)) - (ends - count)[side]
-    line = (sides.edges.stroke * (size * LINES) + sides.top)[side] + step
-    if exact.any():
-        rest = np.flatnonzero(~np.repeat(exact, LINES)[line])
-        side, step, line = side[rest], step[rest], line[rest]
-    x = (sides.at_top[side] + sides.slope[side] * step).astype(np.int64)
-    # One integer per crossing sorts by line, then x; its last bit says which way the side goes.
-    bits = int(size * GRID).bit_length()
-    key = (((line << bits) | x) << 1) | (sides.edges.winding < 0)[side]
-    key.sort()
-    winding = np.cumsum(1 - 2 * (key & 1))
-    right = np.flatnonzero(winding == 0)
-    left = np.r_[0, right[:-1] + 1][: len(right)]
-    deltas = []
-    for which, sign in ((left, 1), (right, -1)):
-        crossing = key[which] >> 1
-        x = crossing & ((1 << bits) - 1)
-        row = (crossing >> bits) // LINES
-        deltas.append(_Deltas(row, x // GRID, np.full(len(x), sign), sign * 2 * (x % GRID)))
-    return deltas
+    a -= b * (ends - count)  # wraps around, and back below
+    key = np.repeat(b << 1, count)
+    key *= np.arange(len(key))
+    key += np.repeat((a << 1) | (sides.edges.winding < 0), count)
+    up = key & 1
+    key >>= fraction + 1
+    key <<= 1
+    key |= up
+    if strokes * size * LINES << x_bits + 1 < 2**32:
+        key = key.astype(np.uint32)
+    # Stroke by stroke: NumPy sorts some hundred numbers in 1 ns each, but 85,000 in 20 (Zen 4).
+    cuts = ends[np.flatnonzero(np.diff(sides.edges.stroke, append=strokes))]
+    for start, stop in zip([0, *cuts], cuts, strict=False):
+        key[start:stop].sort()
+    # Outside: as many sides down as up so far.
+    right = np.flatnonzero(2 * np.cumsum(key & 1) == np.arange(1, len(key) + 1))
+    left = np.concatenate([[0], right[:-1] + 1])
+    crossing = key[np.concatenate([left, right])].astype(np.int64) >> 1
+    x = crossing & ((1 << x_bits) - 1)
+    height = np.repeat([1, -1], len(left))
+    return _Deltas((crossing >> x_bits) // LINES, x >> 8, height, height * (2 * (x & 255)))
 
 
 def _whole_rows(sides: _Sides, rows: int, size: int) -> tuple[npt.NDArray[np.bool_], list[_Deltas]]:
     """Find the pixel rows that are covered by trapezoids: which they are, `(rows,)`, and their contributions."""
     row0 = sides.edges.stroke * size
-    broken = np.zeros(rows, bool)
-    for line in (sides.top, sides.bottom):
-        inside = line % LINES != 0
-        broken[row0[inside] + line[inside] // LINES] = True
     first, last = -(-sides.top // LINES), sides.bottom // LINES
-    count = np.maximum(last - first, 0)
-    side = np.repeat(np.arange(len(count)), count)
-    row = first[side] + np.arange(len(side)) - (np.cumsum(count) - count)[side]
+    broken = np.zeros(rows, bool)
+    broken[(row0 + first - 1)[first * LINES != sides.top]] = True
+    broken[(row0 + last)[last * LINES != sides.bottom]] = True
+    tall = np.flatnonzero(last > first)
+    count = (last - first)[tall]
+    side = np.repeat(tall, count)
+    row = np.arange(len(side)) + np.repeat(first[tall] - np.cumsum(count) + count, count)
     whole = np.flatnonzero(~broken[row0[side] + row])
     side, row = side[whole], row[whole]
 
