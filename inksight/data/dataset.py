@@ -187,6 +187,8 @@ class DatasetWriter:
         }
         self._preprocessing = dict(preprocessing)
         self._rows = max(1, CHUNK_BYTES // int(np.prod(self.image_shape)))
+        self.counts: dict[str, dict[str, int]] = {}  # known, like the hash, once the block has ended
+        self.sha256 = ""
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -223,14 +225,15 @@ class DatasetWriter:
         self._stack.__exit__(kind, value, trace)
 
     def _finish(self) -> None:
-        counts, digest = {}, _ContentHash(self.classes, self._preprocessing)
+        digest = _ContentHash(self.classes, self._preprocessing)
         for split, writer in self._splits.items():
             labels = writer.finish()
             found = np.bincount(labels, minlength=len(self.classes))
-            counts[split] = {name: int(count) for name, count in zip(self.classes, found, strict=True)}
+            self.counts[split] = {name: int(count) for name, count in zip(self.classes, found, strict=True)}
             digest.join(split, writer.digest)
-        self._attributes["counts"] = json.dumps(counts, ensure_ascii=False)
-        self._attributes["sha256"] = digest.hexdigest()
+        self.sha256 = digest.hexdigest()
+        self._attributes["counts"] = json.dumps(self.counts, ensure_ascii=False)
+        self._attributes["sha256"] = self.sha256
         for name, attribute in self._attributes.items():
             self._file.attrs[name] = attribute
 
