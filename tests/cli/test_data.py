@@ -1,0 +1,75 @@
+"""`inksight data list|fetch` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+
+def inksight(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "inksight", *words], capture_output=True, text=True, timeout=60)
+
+
+def bucket(folder: Path) -> str:
+    (folder / "full/numpy_bitmap").mkdir(parents=True)
+    for name in ("cat", "dog", "dragon"):
+        np.save(folder / "full/numpy_bitmap" / f"{name}.npy", np.zeros((30, 784), np.uint8))
+    return folder.as_uri()
+
+
+def test_list() -> None:
+    done = inksight("data", "list")
+    assert done.returncode == 0, done.stderr
+    for name in ("quickdraw10", "quickdraw345", "dandelion-grass", "digits"):
+        assert name in done.stdout
+    fifty = json.loads(inksight("data", "list", "quickdraw50", "--json").stdout)
+    assert fifty[0]["missing"] == ["heart"]
+    assert len(fifty[0]["classes"]) == 49
+    assert "dolphin" in inksight("data", "list", "quickdraw10").stdout
+
+
+def test_fetch_with_one_more_class(tmp_path: Path) -> None:
+    url = bucket(tmp_path / "bucket")
+    words = ["data", "fetch", "--classes", "cat,dog", "--add", "dragon", "--per-class", "10", "--base-url", url]
+    done = inksight(*words, "--folder", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert "3 of 3 classes, 30 drawings" in done.stdout
+    assert "[3/3]" in done.stderr
+    assert len(np.load(tmp_path / "out/full/numpy_bitmap/dragon.npy")) == 10
+    again = json.loads(inksight(*words, "--folder", str(tmp_path / "out"), "--json").stdout)
+    assert [file["status"] for file in again["files"]] == ["verified"] * 3
+
+
+def test_fetch_that_fails_says_what_and_exits_1(tmp_path: Path) -> None:
+    url = bucket(tmp_path / "bucket")
+    done = inksight("data", "fetch", "--classes", "cat,hexagon", "--base-url", url)
+    assert done.returncode == 1
+    assert "1 of 2 classes could not be fetched: hexagon" in done.stderr
+    assert "cat: 30 drawings" in done.stderr
+
+
+def test_check(tmp_path: Path) -> None:
+    url = bucket(tmp_path / "bucket")
+    done = inksight("data", "fetch", "--classes", "cat,hexagon", "--base-url", url, "--check")
+    assert done.returncode == 2
+    assert "hexagon" in done.stderr
+    assert "yes" in done.stdout
+    assert inksight("data", "fetch", "--classes", "cat", "--base-url", url, "--check").returncode == 0
+
+
+def test_wrong_usage_exits_2_and_names_the_way_out() -> None:
+    for words, expected in (
+        (["--classes", "dragoon"], "dragon"),
+        (["quickdraw21"], "quickdraw20"),
+        (["pets"], "nothing to download"),
+        (["quickdraw10", "--format", "gif"], "numpy_bitmap"),
+        (["quickdraw10", "--recognized-only"], "--format simplified"),
+    ):
+        done = inksight("data", "fetch", *words)
+        assert done.returncode == 2, done.stderr
+        assert expected in done.stderr
+        assert "Traceback" not in done.stderr
