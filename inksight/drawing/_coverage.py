@@ -71,7 +71,7 @@ def _add_up(deltas: _Deltas, number: Ints, size: int) -> Floats:
     """Differences of coverage between neighbouring columns, `(rows, size + 2)`: sum along a row to get coverage."""
     width, cells = size + 2, (number[-1] + 1) * (size + 2)
     at = number[deltas.row] * width + deltas.column
-    here = np.bincount(at, deltas.height * (2 * GRID) - deltas.area, cells)
+    here: Floats = np.bincount(at, deltas.height * (2 * GRID) - deltas.area, cells).astype(np.float64, copy=False)
     here[1:] += np.bincount(at, deltas.area, cells)[:-1]
     return here.reshape(-1, width)
 
@@ -85,8 +85,9 @@ def _scan(edges: Edges) -> _Sides:
     top, bottom = top[meets], bottom[meets]
     across, down = edges.x1 - edges.x0, 2 * LINES * (edges.y1 - edges.y0)
     # Crossings are multiples of 1 / down; half of that keeps whole numbers whole when they are computed step by step.
-    at_top = edges.x0 + (across * ((2 * top + 1) * GRID - 2 * LINES * edges.y0) + 0.5) / down + 0.5
-    return _Sides(edges, top, bottom, at_top, across * (2 * GRID) / down)
+    at_top: Floats = edges.x0 + (across * ((2 * top + 1) * GRID - 2 * LINES * edges.y0) + 0.5) / down + 0.5
+    slope: Floats = across * (2 * GRID) / down
+    return _Sides(edges, top, bottom, at_top, slope)
 
 
 def _line(y: Ints) -> Ints:

@@ -29,8 +29,8 @@ def _shift(bitmaps: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8]) -> None:
     y, x = np.divmod(np.arange(height * width), width)
     mass, moment_y, moment_x = (flat @ np.stack([np.ones_like(y), y, x], axis=1).astype(exact)).T.astype(np.float64)
     mass = np.maximum(mass, 1)
-    dy = _limit(np.floor((height - 1) / 2 - moment_y / mass + 0.5), bitmaps.any(axis=2))
-    dx = _limit(np.floor((width - 1) / 2 - moment_x / mass + 0.5), bitmaps.any(axis=1))
+    dy = _limit(np.floor((height - 1) / 2 - moment_y / mass + 0.5), np.asarray(bitmaps.any(axis=2)))
+    dx = _limit(np.floor((width - 1) / 2 - moment_x / mass + 0.5), np.asarray(bitmaps.any(axis=1)))
     shift = dy * (2 * width) + dx
     order = np.argsort(shift, kind="stable")
     for same in np.split(order, np.flatnonzero(np.diff(shift[order])) + 1):

@@ -13,6 +13,8 @@ Not guaranteed: that simplifying twice changes nothing; rounded points may fall 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -53,7 +55,7 @@ def simplify(strokes: Strokes) -> list[list[list[int]]]:
     cuts = np.cumsum(points.stroke_lengths)[:-1]
     lines = list(zip(np.split(x, cuts), np.split(y, cuts), strict=True))
     ways = [_way(xs, ys) for xs, ys in lines]
-    step = max(1.0, sum(float(way[-1]) for way in ways) / MAX_SAMPLES)
+    step = max(1, math.ceil(sum(float(way[-1]) for way in ways) / MAX_SAMPLES))
     sampled = [_resample(xs, ys, way, step) for (xs, ys), way in zip(lines, ways, strict=True)]
     x, y = np.concatenate([xs for xs, _ in sampled]), np.concatenate([ys for _, ys in sampled])
     ends = np.cumsum([len(xs) for xs, _ in sampled])
@@ -70,7 +72,7 @@ def _way(x: Floats, y: Floats) -> Floats:
     return way
 
 
-def _resample(x: Floats, y: Floats, way: Floats, step: float) -> tuple[Floats, Floats]:
+def _resample(x: Floats, y: Floats, way: Floats, step: int) -> tuple[Floats, Floats]:
     """Points every `step` along the stroke, and its last point; a stroke of no length becomes two equal points."""
     if way[-1] == 0:
         return x[[0, 0]], y[[0, 0]]
