@@ -12,8 +12,10 @@ import sys
 import typer
 
 from inksight.cli.data import app as data_app
+from inksight.cli.evaluate import evaluate
 from inksight.cli.output import print_error
 from inksight.cli.predict import predict
+from inksight.cli.quickstart import quickstart
 from inksight.cli.serve import serve
 from inksight.cli.train import train
 from inksight.errors import InksightError
@@ -44,7 +46,9 @@ def _root(
 
 
 app.add_typer(data_app, name="data")
+app.command("evaluate")(evaluate)
 app.command("predict")(predict)
+app.command("quickstart")(quickstart)
 app.command("serve")(serve)
 app.command("train")(train)
 

@@ -1,0 +1,53 @@
+"""`inksight quickstart`: from nothing to a page that guesses, in about a minute and without a download."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from inksight.cli.options import settings_options
+from inksight.cli.output import say
+from inksight.config import resolve
+from inksight.settings import ServeSettings
+
+
+@settings_options(ServeSettings)
+def quickstart(
+    epochs: Annotated[int, typer.Option("--epochs", metavar="N", help="Passes over the 4,000 digits.")] = 6,
+    serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Open the page at the end.")] = True,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Show the page in a browser.")] = True,
+    options: dict[str, Any] = {},  # noqa: B006 - filled in by settings_options
+    config: Path | None = None,
+) -> None:
+    """Train on the embedded digits, judge, save a bundle, and serve it beside the built-in model for drawings."""
+    settings = resolve(ServeSettings, file=config, options=options)
+    from inksight.training import train
+
+    say("1/3  training a small network on 5,000 handwritten digits")
+    run = train("digits", model="sketchnet-s", epochs=epochs, name="quickstart")
+    low, high = run.metrics["accuracy_interval"]
+    say(f"2/3  judged on {run.metrics['samples']} digits it never saw: {run.metrics['accuracy']:.1%} right")
+    say(f"     (95 % interval {low:.1%} to {high:.1%}); report: {run.folder / 'report' / 'report.html'}")
+    say(f"     bundle: {run.bundle}")
+    if not serve:
+        return
+    from inksight import serving
+
+    def show(address: str) -> None:
+        say(f"3/3  draw at {address}   (Ctrl-C stops)")
+        if browser and _has_display():
+            import webbrowser
+
+            webbrowser.open(address)
+
+    # Doodles first: they are what the page greets a newcomer with; the fresh digits model is one choice away.
+    serving.serve(["doodles", str(run.bundle)], settings, on_start=show)
+
+
+def _has_display() -> bool:
+    """Return whether a window can open; without one, `webbrowser` would start a text browser and block."""
+    return sys.platform in ("darwin", "win32") or any(os.environ.get(n) for n in ("DISPLAY", "WAYLAND_DISPLAY"))
