@@ -1,0 +1,101 @@
+// The shell: masthead, views by address (#/draw), preferences, notices. A view is a module in views/ (see index.js).
+
+import { get } from "./api.js";
+import { h, icon } from "./dom.js";
+import { LANGUAGES, language, number, setLanguage, t } from "./i18n.js";
+import { views } from "./views/index.js";
+
+const main = document.getElementById("main");
+const root = document.documentElement;
+let leave = () => {};
+
+export function notice(text, kind = "good") {
+  const note = h("p", { class: `notice ${kind}` }, text);
+  document.getElementById("notices").replaceChildren(note);
+  setTimeout(() => note.remove(), 4000);
+}
+
+function show() {
+  const wanted = location.hash.replace(/^#\//, "").split(/[/?]/)[0];
+  const view = views.find(({ id }) => id === wanted) ?? views[0];
+  leave();
+  document.title = view.id === views[0].id ? "Inksight" : `${t(`view.${view.id}`)} · Inksight`;
+  main.replaceChildren();
+  main.dataset.view = view.id;
+  leave = view.mount(main, { notice, status }) ?? (() => {});
+  drawNavigation(view);
+}
+
+function drawNavigation(active) {
+  // One view needs no menu.
+  document.getElementById("views").replaceChildren(
+    ...(views.length < 2 ? [] : views.map(({ id }) =>
+      h("a", { href: `#/${id}`, "aria-current": id === active.id ? "page" : null }, t(`view.${id}`)))),
+  );
+}
+
+function drawPreferences() {
+  const other = Object.keys(LANGUAGES).find((code) => code !== language());
+  const dark = isDark();
+  document.getElementById("preferences").replaceChildren(
+    h("button", { class: "quiet", lang: other, onclick: () => { setLanguage(other); refresh(); } }, LANGUAGES[other].name),
+    h("button", { class: "quiet round", "aria-label": t(dark ? "theme.light" : "theme.dark"), title: t(dark ? "theme.light" : "theme.dark"),
+      onclick: () => setTheme(dark ? "light" : "dark") }, icon(dark ? "sun" : "moon")),
+  );
+}
+
+const isDark = () =>
+  (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+
+function setTheme(theme) {
+  root.dataset.theme = theme;
+  localStorage.setItem("inksight.theme", theme);
+  themeChanged();
+}
+
+function themeChanged() {
+  drawPreferences();
+  // Ink on a canvas has the colour it was drawn with; the views draw it again.
+  dispatchEvent(new Event("inksight:theme"));
+}
+
+function refresh() {
+  document.getElementById("skip").textContent = t("shell.skip");
+  drawPreferences();
+  show();
+  status();
+}
+
+let model = null;
+let lastMs = null;
+
+// The line at the foot: which model answers, and how fast. status({ms}) after an answer, status({offline}) without one.
+export function status({ ms = lastMs, offline = false } = {}) {
+  lastMs = ms;
+  const parts = offline
+    ? [h("strong", {}, t("status.offline"))]
+    : model === null
+      ? [t("status.loading")]
+      : [t("status.model", { name: model.name, version: model.version }), t("status.classes", { count: number(model.classes) }),
+         ms === null ? null : t("status.ms", { ms: number(ms, 1) })];
+  document.getElementById("colophon").replaceChildren(
+    h("p", { class: offline ? "offline" : "" }, ...parts.filter(Boolean).flatMap((part, index) => (index ? [h("span", { "aria-hidden": "true" }, " · "), part] : [part]))),
+    h("p", {}, t("status.local")),
+  );
+}
+
+async function learnModel() {
+  try {
+    [model] = (await get("v1/models")).models;
+    if (model) return status();
+  } catch {
+    status({ offline: true });
+  }
+  setTimeout(learnModel, 1000);
+}
+
+addEventListener("hashchange", show);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", themeChanged);
+document.getElementById("skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
+refresh();
+learnModel();

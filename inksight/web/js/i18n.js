@@ -1,0 +1,38 @@
+// The page's languages. t("draw.clear") is the text; label("cat") the name of a class in the reader's language.
+
+import en from "./lang/en.js";
+import fr from "./lang/fr.js";
+
+export const LANGUAGES = { en, fr };
+const STORED = "inksight.language";
+let current = pick();
+
+function pick() {
+  const stored = localStorage.getItem(STORED);
+  if (stored in LANGUAGES) return stored;
+  for (const wish of navigator.languages ?? []) if (wish.slice(0, 2) in LANGUAGES) return wish.slice(0, 2);
+  return "en";
+}
+
+export const language = () => current;
+
+export function setLanguage(code) {
+  current = code;
+  localStorage.setItem(STORED, code);
+  document.documentElement.lang = code;
+}
+
+export function t(key, values = {}) {
+  const text = LANGUAGES[current].texts[key] ?? en.texts[key] ?? key;
+  return text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+}
+
+export const label = (name) => LANGUAGES[current].labels[name] ?? name;
+
+export const percent = (share) =>
+  new Intl.NumberFormat(current, { style: "percent", maximumFractionDigits: 0 }).format(share);
+
+export const number = (value, digits = 0) =>
+  new Intl.NumberFormat(current, { maximumFractionDigits: digits }).format(value);
+
+document.documentElement.lang = current;

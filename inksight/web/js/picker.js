@@ -1,0 +1,59 @@
+// Asks for one of the model's classes: a dialog with a field that narrows the list. Resolves to the class or null.
+
+import { h, icon } from "./dom.js";
+import { label, t } from "./i18n.js";
+
+export function pick(classes) {
+  return new Promise((resolve) => {
+    let active = 0;
+    const words = classes.map((name) => ({ name, text: label(name) })).sort((a, b) => a.text.localeCompare(b.text));
+    const field = h("input", { type: "text", role: "combobox", "aria-expanded": "true", "aria-controls": "picks", "aria-label": t("pick.title"),
+      placeholder: t("pick.placeholder"), autocomplete: "off", autocapitalize: "none", spellcheck: "false" });
+    const list = h("ul", { id: "picks", role: "listbox", "aria-label": t("pick.title") });
+    const dialog = h("dialog", { class: "picker", "aria-label": t("pick.title") },
+      h("header", {}, h("h2", {}, t("pick.title")),
+        h("button", { class: "quiet round", type: "button", "aria-label": t("pick.close"), onclick: () => finish(null) }, icon("close"))),
+      field, list);
+
+    function finish(choice) {
+      dialog.close();
+      dialog.remove();
+      resolve(choice);
+    }
+
+    function found() {
+      const typed = plain(field.value);
+      const starts = words.filter(({ text }) => plain(text).startsWith(typed));
+      return typed ? [...starts, ...words.filter((word) => !starts.includes(word) && plain(word.text).includes(typed))] : words;
+    }
+
+    function show() {
+      const matches = found();
+      active = Math.max(0, Math.min(active, matches.length - 1));
+      list.replaceChildren(...(matches.length ? matches.map(({ name, text }, index) =>
+        h("li", { id: `pick-${index}`, role: "option", "aria-selected": String(index === active), onclick: () => finish(name) }, text))
+        : [h("li", { class: "none" }, t("pick.none"))]));
+      if (matches.length) field.setAttribute("aria-activedescendant", `pick-${active}`);
+      list.children[active]?.scrollIntoView({ block: "nearest" });
+    }
+
+    field.addEventListener("input", () => { active = 0; show(); });
+    field.addEventListener("keydown", (event) => {
+      const matches = found();
+      if (event.key === "ArrowDown") active++;
+      else if (event.key === "ArrowUp") active--;
+      else if (event.key === "Enter") return matches[active] && finish(matches[active].name);
+      else return;
+      event.preventDefault();
+      show();
+    });
+    dialog.addEventListener("cancel", (event) => { event.preventDefault(); finish(null); });
+    dialog.addEventListener("click", (event) => { if (event.target === dialog) finish(null); });
+    document.body.append(dialog);
+    show();
+    dialog.showModal();
+    field.focus();
+  });
+}
+
+const plain = (text) => text.normalize("NFD").replace(/\p{Diacritic}/gu, "").toLowerCase().trim();

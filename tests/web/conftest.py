@@ -1,0 +1,97 @@
+"""A real server and a real browser."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from inksight.serving import create_app
+from inksight.settings import ServeSettings
+from tests.serving.conftest import HalvesClassifier
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """Start the service in a thread and return its address."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    app = create_app(ServeSettings(), models=[HalvesClassifier()])
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="websockets-sansio"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    deadline = time.monotonic() + 20
+    while not server.started or httpx.get(url + "v1/health/ready").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    yield url
+    server.should_exit = True
+    thread.join()
+    listener.close()
+
+
+@pytest.fixture(scope="session")
+def browser(require: Callable[..., str]) -> Iterator[Any]:
+    """Start Chromium."""
+    program = require("chromium", "chromium-browser", "google-chrome")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Visit:
+    """A page, and what went wrong on it or left this server."""
+
+    page: Any
+    problems: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def visit(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
+    """Return a function that opens the page; afterwards nothing may have gone wrong or come from elsewhere."""
+    visits: list[Visit] = []
+    contexts = []
+
+    def open_page(width: int = 1280, height: int = 800, path: str = "", **options: Any) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": height}, **{"locale": "en-GB", **options})
+        contexts.append(context)
+        page = context.new_page()
+        seen = Visit(page)
+        visits.append(seen)
+        page.on("console", lambda m: seen.problems.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: seen.problems.append(str(error)))
+        page.on(
+            "request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else seen.foreign.append(r.url)
+        )
+        page.goto(address + path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    for seen in visits:
+        assert seen.problems == []
+        assert seen.foreign == []

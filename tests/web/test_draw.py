@@ -1,0 +1,257 @@
+"""The page in a real browser: drawing by every means, live guesses, and how it reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+PHONE: dict[str, Any] = {"width": 390, "height": 844, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+
+CONTRASTS = """() => {
+  const channel = (c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  const parse = (text) => { const n = text.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
+  const ground = (element) => {
+    for (; element; element = element.parentElement) {
+      const colour = parse(getComputedStyle(element).backgroundColor);
+      if (colour[3] === 1) return colour;
+    }
+  };
+  const poor = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!own || element.closest("[disabled], .skip, .unseen, noscript, .blank .alternatives")) continue;
+    if (!element.checkVisibility({ opacityProperty: true })) continue;
+    const style = getComputedStyle(element);
+    const [a, b] = [light(parse(style.color)), light(ground(element))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    const large = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && style.fontWeight >= 700);
+    if (ratio < (large ? 3 : 4.5)) poor.push(`${element.className || element.tagName}: ${ratio.toFixed(2)}`);
+  }
+  return poor;
+}"""
+
+
+def place(page: Any, x: float, y: float) -> tuple[float, float]:
+    """Return the point of the sheet at a share of its width and height."""
+    box = page.locator("canvas.ink").bounding_box()
+    return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+
+def stroke(page: Any, *points: tuple[float, float], lift: bool = True) -> None:
+    """Draw through points, given as shares of the sheet."""
+    page.mouse.move(*place(page, *points[0]))
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*place(page, *point), steps=8)
+    if lift:
+        page.mouse.up()
+
+
+LEFT = ((0.2, 0.15), (0.22, 0.5), (0.2, 0.85), (0.24, 0.5), (0.2, 0.2), (0.8, 0.5))
+
+
+def ink(page: Any) -> int:
+    """Return how many pixels of the sheet carry ink."""
+    script = """() => { const c = document.querySelector("canvas.ink");
+      const { data } = c.getContext("2d").getImageData(0, 0, c.width, c.height);
+      return data.filter((v, i) => i % 4 === 3 && v > 0).length; }"""
+    return int(page.evaluate(script))
+
+
+def word(page: Any) -> Any:
+    return page.locator(".word")
+
+
+def test_guesses_change_while_the_pen_is_down(visit: Callable[..., Any]) -> None:
+    page = visit()
+    assert page.get_by_text("I am watching the pen.").is_visible()
+    stroke(page, *LEFT, lift=False)
+    page.wait_for_function("document.querySelector('.word').textContent === 'left'")
+    page.mouse.move(*place(page, 0.9, 0.1), steps=10)
+    for _ in range(4):
+        page.mouse.move(*place(page, 0.92, 0.9), steps=10)
+        page.mouse.move(*place(page, 0.88, 0.1), steps=10)
+    page.wait_for_function("document.querySelector('.word').textContent !== 'left'")
+    page.mouse.up()
+    assert page.locator(".guesses li:not(.empty)").count() == 3
+
+
+def test_undo_and_clear(visit: Callable[..., Any]) -> None:
+    page = visit()
+    undo, clear = page.get_by_role("button", name="Undo"), page.get_by_role("button", name="Clear")
+    assert undo.is_disabled()
+    stroke(page, *LEFT)
+    one = ink(page)
+    stroke(page, (0.5, 0.2), (0.9, 0.9))
+    assert ink(page) > one
+    undo.click()
+    assert ink(page) == one
+    stroke(page, (0.5, 0.2), (0.9, 0.9))
+    page.keyboard.press("Control+z")
+    assert ink(page) == one
+    clear.click()
+    assert ink(page) == 0
+    assert page.get_by_text("I am watching the pen.").is_visible()
+    page.wait_for_timeout(300)
+    assert page.get_by_text("I am watching the pen.").is_visible(), "a late answer must not write on a blank sheet"
+
+
+def test_a_dot_is_unsure(visit: Callable[..., Any]) -> None:
+    page = visit()
+    page.mouse.click(*place(page, 0.5, 0.5))
+    page.wait_for_selector(".unsure")
+    assert page.locator(".verdict .overline").inner_text().lower().startswith("i am not sure")
+
+
+@pytest.mark.parametrize("kind", ["touch", "pen"])
+def test_touch_and_pen(visit: Callable[..., Any], kind: str) -> None:
+    page = visit(**PHONE)
+    if kind == "touch":
+        client = page.context.new_cdp_session(page)
+        start = [{"x": x, "y": y} for x, y in [place(page, *LEFT[0])]]
+        client.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": start})
+        for point in LEFT[1:]:
+            x, y = place(page, *point)
+            client.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x, "y": y}]})
+        client.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    else:
+        client = page.context.new_cdp_session(page)
+        for index, point in enumerate(LEFT):
+            x, y = place(page, *point)
+            event = {"type": "mouseMoved" if index else "mousePressed", "x": x, "y": y, "pointerType": "pen"}
+            client.send(
+                "Input.dispatchMouseEvent", {**event, "button": "left", "buttons": 1, "force": 0.7, "clickCount": 1}
+            )
+        client.send("Input.dispatchMouseEvent", {"type": "mouseReleased", "x": x, "y": y, "pointerType": "pen"})
+    page.wait_for_function("document.querySelector('.word').textContent === 'left'")
+    assert page.evaluate("scrollY") == 0
+
+
+def test_drawing_by_keyboard(visit: Callable[..., Any]) -> None:
+    page = visit()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.className") == "ink":
+            break
+    assert page.evaluate("document.activeElement.className") == "ink"
+    page.keyboard.press("Space")
+    for key in ["Shift+ArrowDown"] * 6 + ["ArrowLeft", "ArrowRight"] * 2 + ["Shift+ArrowUp"] * 6 + ["ArrowRight"] * 12:
+        page.keyboard.press(key)
+    page.keyboard.press("Space")
+    page.wait_for_function("document.querySelector('.word').textContent === 'left'")
+    page.keyboard.press("z")
+    assert page.get_by_text("I am watching the pen.").is_visible()
+
+
+def test_every_control_is_reached_by_tab(visit: Callable[..., Any]) -> None:
+    page = visit()
+    stroke(page, *LEFT)
+    page.wait_for_function("document.querySelector('.word').textContent === 'left'")
+    reached = set()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        reached.add(
+            page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent")
+        )
+    for name in (
+        "Undo",
+        "Clear",
+        "Download as a PNG picture",
+        "Download the pen strokes as JSON",
+        "That’s right",
+        "It is a …",
+    ):
+        assert name in reached
+
+
+def test_the_stamp_is_what_the_server_sees(visit: Callable[..., Any]) -> None:
+    import numpy as np
+
+    from inksight import drawing
+
+    page = visit()
+    stroke(page, *LEFT)
+    stroke(page, (0.5, 0.2), (0.9, 0.9), (0.3, 0.7))
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the pen strokes").click()
+    strokes = json.loads(Path(download.value.path()).read_text())["strokes"]
+    shown = page.evaluate("""() => [...document.querySelector(".stamp canvas").getContext("2d")
+        .getImageData(0, 0, 28, 28).data].filter((_, i) => i % 4 === 3)""")
+    expected = drawing.render(drawing.simplify(strokes)).ravel().astype(int)
+    assert len(strokes) == 2
+    assert np.abs(np.array(shown) - expected).max() <= 1
+
+
+def test_the_picture_can_be_downloaded(visit: Callable[..., Any]) -> None:
+    from PIL import Image
+
+    page = visit()
+    stroke(page, *LEFT)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as a PNG").click()
+    with Image.open(download.value.path()) as picture:
+        assert picture.size == (1000, 1000)
+        shades = {shade for _, shade in picture.convert("L").getcolors()}
+    assert max(shades) == 255
+    assert min(shades) < 60
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [{"width": 1280, "height": 800}, PHONE])
+@pytest.mark.parametrize("drawn", [False, True])
+def test_text_has_enough_contrast_and_fits(
+    visit: Callable[..., Any], scheme: str, size: dict[str, Any], drawn: bool
+) -> None:
+    page = visit(color_scheme=scheme, **size)
+    if drawn:
+        stroke(page, *LEFT)
+        page.wait_for_function("document.querySelector('.word').textContent === 'left'")
+    page.wait_for_timeout(400)
+    assert page.evaluate(CONTRASTS) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    sheet, viewport = page.locator("canvas.ink").bounding_box(), page.viewport_size
+    assert sheet["y"] + sheet["height"] <= viewport["height"], "the whole sheet is visible without scrolling"
+    assert min(sheet["width"], sheet["height"]) >= 340
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 568), (768, 1024), (1024, 600), (2560, 1440), (844, 390)])
+def test_no_sideways_scrolling_at_other_sizes(visit: Callable[..., Any], width: int, height: int) -> None:
+    page = visit(width, height)
+    stroke(page, (0.3, 0.3), (0.6, 0.6))
+    page.wait_for_selector(".draw:not(.waiting)")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_languages_and_themes_are_kept(visit: Callable[..., Any]) -> None:
+    page = visit(locale="fr-FR")
+    assert page.get_by_text("Je regarde la plume.").is_visible()
+    assert page.evaluate("document.documentElement.lang") == "fr"
+    page.get_by_role("button", name="English").click()
+    page.get_by_role("button", name="Night paper").click()
+    page.reload()
+    assert page.get_by_text("I am watching the pen.").is_visible()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_languages_have_the_same_texts() -> None:
+    import re
+
+    folder = Path(__file__).parents[2] / "inksight" / "web" / "js" / "lang"
+    keys = {
+        path.stem: set(re.findall(r'^    "([\w.]+\.[\w.]+)":', path.read_text(), re.M)) for path in folder.glob("*.js")
+    }
+    assert keys["en"] == keys["fr"]
+    assert len(keys["en"]) > 20
+    used = set()
+    for path in (folder.parent).rglob("*.js"):
+        used |= set(re.findall(r'\bt\("([\w.]+)"', path.read_text()))
+    assert used <= keys["en"]
