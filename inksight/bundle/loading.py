@@ -14,6 +14,7 @@ from inksight.bundle.classifier import Classifier
 from inksight.bundle.description import describe
 from inksight.bundle.files import check_folder, check_onnx, check_safetensors, read_recorded
 from inksight.errors import BundleError, NotFoundError, UsageError
+from inksight.workspace import workspace
 
 if TYPE_CHECKING:
     from inksight.bundle.parity import Predict
@@ -23,18 +24,25 @@ RUNTIMES = ("onnx", "torch")
 
 
 def locate(path_or_name: str | Path) -> Path:
-    """Return the folder of a bundle: a built-in name (write ./doodles for a folder so called) or a path.
+    """Return the folder of a bundle: a built-in name (write ./doodles for a folder so called), a path, or a run's name.
 
-    Names in the registry are resolved by the registry room, which calls this for the rest.
+    A run's folder stands for the bundle in it. Names in the registry are resolved by the registry room, which calls
+    this for the rest.
     """
-    if str(path_or_name) in BUILT_IN:
-        return Path(__file__).parent / str(path_or_name)
+    name = str(path_or_name)
+    if name in BUILT_IN:
+        return Path(__file__).parent / name
     folder = Path(path_or_name).expanduser()
+    if not folder.exists() and Path(name).name == name:
+        folder = workspace().runs / name
     if not folder.exists():
         raise NotFoundError(
-            f"there is no model {str(path_or_name)!r}",
-            hint=f"Give the path of a bundle folder, or one of the built-in models: {', '.join(BUILT_IN)}.",
+            f"there is no model {name!r}",
+            hint="Give the path of a bundle, the --name of a finished training run, or a built-in model: "
+            f"{', '.join(BUILT_IN)}.",
         )
+    if (folder / "settings.json").is_file() and (folder / "bundle").is_dir():
+        return folder / "bundle"
     return folder
 
 

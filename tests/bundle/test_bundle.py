@@ -17,6 +17,7 @@ from torch import nn
 from inksight import models
 from inksight.bundle import describe, load, save, saving
 from inksight.bundle.graph import to_onnx
+from inksight.bundle.loading import locate
 from inksight.bundle.parity import Parity, batched, compare, made_images, require
 from inksight.errors import BundleError, ConflictError, NotFoundError, UsageError
 from inksight.models.preprocess import Preprocess
@@ -223,3 +224,12 @@ def test_the_card_tells_what_the_description_holds(tmp_path: Path) -> None:
     card = (folder / "README.md").read_text()
     for text in ("0.9123", "0.8800 to 0.9300", "smiley face | 0.900", "CC BY 4.0", "in the rain", "inksight predict"):
         assert text in card
+
+
+def test_a_run_stands_for_the_bundle_in_it(home: Path, tmp_path: Path) -> None:
+    run = home / "runs" / "mine"
+    (run / "bundle").mkdir(parents=True)
+    (run / "settings.json").write_text("{}")
+    assert locate("mine") == run / "bundle" == locate(run)
+    with pytest.raises(NotFoundError, match="no model 'yours'"):
+        locate("yours")
