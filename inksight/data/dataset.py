@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -25,6 +24,7 @@ from typing import Any, Self
 
 import h5py
 import numpy as np
+from isal import isal_zlib as zlib
 from numpy.typing import NDArray
 
 from inksight.errors import DataError, NotFoundError
@@ -33,7 +33,9 @@ from inksight.workspace import atomic_path
 SPLITS = ("train", "val", "test")
 FORMAT_VERSION = 1
 CHUNK_BYTES = 400_000  # about 512 drawings of 28x28, or 2 photos of 256x256x3: one read of a shuffled block
-GZIP_LEVEL = 4
+GZIP_LEVEL = 4  # what the file declares; any reader of gzip reads what isal writes
+# isal's level 2 makes files 2 % larger than zlib's level 4 and is 7 times as fast: 496 against 72 MB/s on drawings.
+ZLIB_LEVEL = 2
 
 
 class Dataset:
@@ -255,14 +257,15 @@ class _SplitWriter:
             compression_opts=GZIP_LEVEL,
         )
         self._labels: list[NDArray[np.uint16]] = []
-        self._ids: list[str] = []
+        self._ids: list[NDArray[np.bytes_]] = []
         self._rest = np.empty((0, *image_shape), dtype=np.uint8)
         self._written = 0
         self.digest = _SplitHash()
 
     def append(self, images: NDArray[np.uint8], labels: NDArray[np.uint16], ids: list[str]) -> None:
         self._labels.append(labels)
-        self._ids.extend(ids)
+        if ids:
+            self._ids.append(np.asarray([name.encode() for name in ids]))
         self.digest.add(images, labels, ids)
         images = np.concatenate([self._rest, images]) if len(self._rest) else images
         whole = len(images) // self._rows * self._rows
@@ -285,7 +288,7 @@ class _SplitWriter:
             self._images[self._written :] = self._rest
         labels = np.concatenate(self._labels) if self._labels else np.empty(0, np.uint16)
         self._file.create_dataset(f"y_{self._split}", data=labels)
-        encoded = np.asarray([name.encode() for name in self._ids]) if self._ids else np.empty(0, "S1")
+        encoded = np.concatenate(self._ids) if self._ids else np.empty(0, "S1")
         self._file.create_dataset(
             f"id_{self._split}", data=encoded, **({"compression": "gzip"} if len(encoded) else {})
         )
@@ -293,7 +296,7 @@ class _SplitWriter:
 
 
 def _compress(block: NDArray[np.uint8]) -> bytes:
-    return zlib.compress(np.ascontiguousarray(block).data, GZIP_LEVEL)
+    return zlib.compress(np.ascontiguousarray(block).data, ZLIB_LEVEL)
 
 
 def _map_bounded(pool: ThreadPoolExecutor, function: Any, items: Sequence[Any], ahead: int = 16) -> Iterator[Any]:

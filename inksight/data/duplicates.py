@@ -16,11 +16,14 @@ shifted by a pixel or with a few pixels changed, among 100,000 real drawings).
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from inksight.data.parallel import CORES, ahead
 
 Images = NDArray[np.uint8]
 Planes = NDArray[np.float32]
@@ -35,22 +38,22 @@ _ROTATIONS = range(0, 64, 4)
 _NEIGHBOURS = 4
 _BITS_APART = 10
 _RADIUS = 6.2
-_PROFILE = 16
+_PROFILE = 32
 _SIDE = 32
 
 
 @dataclass(frozen=True)
 class Sketches:
-    """What is remembered of each picture: 80 bytes instead of its pixels.
+    """What is remembered of each picture: 84 bytes instead of its pixels.
 
     fingerprint uint64 (N,) of the bytes; bits uint64 (N,) for sorting; weight float32 (N,) the sum of its ink;
-    profile float32 (N, 16) strengths of its lowest frequencies, in the unit of weight.
+    profile float16 (N, 32) strengths of its lowest frequencies as shares of its weight.
     """
 
     fingerprint: NDArray[np.uint64]
     bits: NDArray[np.uint64]
     weight: NDArray[np.float32]
-    profile: NDArray[np.float32]
+    profile: NDArray[np.float16]
 
     def __len__(self) -> int:
         return len(self.bits)
@@ -81,7 +84,9 @@ def sketch(images: Images) -> Sketches:
     weighted = strength * scale
     stronger = np.ascontiguousarray(weighted[:, left] > weighted[:, right])
     bits = np.packbits(stronger, axis=1).view(np.uint64)[:, 0]
-    return Sketches(fingerprint(images), bits, np.abs(flat).sum(axis=1), strength[:, :_PROFILE])
+    weight = np.abs(flat).sum(axis=1)
+    profile = (strength[:, :_PROFILE] / np.maximum(weight, 1)[:, None]).astype(np.float16)
+    return Sketches(fingerprint(images), bits, weight, profile)
 
 
 def fingerprint(images: Images) -> NDArray[np.uint64]:
@@ -175,39 +180,49 @@ def near_pairs(
     near at 0; leave them out beforehand where they are many.
     """
     candidates = _candidates(sketches, threshold)
-    kept, apart = [], []
-    for start in range(0, len(candidates), at_once):
-        pairs = candidates[start : start + at_once]
-        unique, inverse = np.unique(pairs, return_inverse=True)
-        planes = thumbnails(take(unique))
-        inverse = inverse.reshape(-1, 2)
-        differ = distance(planes[inverse[:, 0]], planes[inverse[:, 1]])
-        near = differ <= threshold
-        kept.append(pairs[near])
-        apart.append(differ[near])
-    if not kept:
+    batches = [candidates[start : start + at_once] for start in range(0, len(candidates), at_once)]
+    with ThreadPoolExecutor(CORES) as threads:
+        measured = list(ahead(threads, lambda pairs: _measure(pairs, take, threshold), batches))
+    if not measured:
         return np.empty((0, 2), np.int64), np.empty(0, np.float32)
-    return np.concatenate(kept), np.concatenate(apart)
+    return np.concatenate([pairs for pairs, _ in measured]), np.concatenate([apart for _, apart in measured])
+
+
+def _measure(pairs: NDArray[np.int64], take: Take, threshold: float) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    unique, inverse = np.unique(pairs, return_inverse=True)
+    planes, inverse = thumbnails(take(unique)), inverse.reshape(-1, 2)
+    apart = distance(planes[inverse[:, 0]], planes[inverse[:, 1]])
+    near = apart <= threshold
+    return pairs[near], apart[near]
 
 
 def _candidates(sketches: Sketches, threshold: float) -> NDArray[np.int64]:
-    found = []
-    for turn in _ROTATIONS:
-        bits = (sketches.bits << np.uint64(turn)) | (sketches.bits >> np.uint64((64 - turn) % 64))
-        order = np.argsort(bits)
-        for step in range(1, _NEIGHBOURS + 1):
-            a, b = order[:-step], order[step:]
-            close = np.bitwise_count(sketches.bits[a] ^ sketches.bits[b]) <= _BITS_APART
-            a, b = a[close], b[close]
-            # |sum a - sum b| and the difference of any strength are at most sum |a - b|: a sure and cheap "no".
-            most = threshold * (sketches.weight[a] + sketches.weight[b]) * 1.001
-            close = np.abs(sketches.weight[a] - sketches.weight[b]) <= most
-            a, b, most = a[close], b[close], most[close]
-            close = np.abs(sketches.profile[a] - sketches.profile[b]).max(axis=1) <= most
-            found.append(np.stack([np.minimum(a[close], b[close]), np.maximum(a[close], b[close])], axis=1))
+    with ThreadPoolExecutor(CORES) as threads:
+        keys = list(ahead(threads, lambda turn: _neighbours(sketches, turn, threshold), _ROTATIONS))
     count = np.int64(max(len(sketches), 1))
-    keys = np.unique(np.concatenate([pairs[:, 0] * count + pairs[:, 1] for pairs in found]))
-    return np.stack([keys // count, keys % count], axis=1)
+    unique = np.unique(np.concatenate(keys))
+    return np.stack([unique // count, unique % count], axis=1)
+
+
+def _neighbours(sketches: Sketches, turn: int, threshold: float) -> NDArray[np.int64]:
+    """Return pairs that stand close in one sorted list and may be near, each as one number i * N + j with i < j."""
+    bits = (sketches.bits << np.uint64(turn)) | (sketches.bits >> np.uint64((64 - turn) % 64))
+    order = np.argsort(bits)
+    found = []
+    for step in range(1, _NEIGHBOURS + 1):
+        a, b = order[:-step], order[step:]
+        alike = np.bitwise_count(sketches.bits[a] ^ sketches.bits[b]) <= _BITS_APART
+        a, b = a[alike], b[alike]
+        # |sum a - sum b| and the difference of any strength are at most sum |a - b|: a sure and cheap "no".
+        heavy, light = sketches.weight[a], sketches.weight[b]
+        alike = np.abs(heavy - light) <= threshold * (heavy + light) * 1.001
+        a, b, heavy, light = a[alike], b[alike], heavy[alike, None], light[alike, None]
+        apart = np.abs(sketches.profile[a] * heavy - sketches.profile[b] * light).max(axis=1, initial=0)
+        # Half a thousandth is what 16 bits lose of each.
+        alike = apart <= (threshold + 0.001) * (heavy + light)[:, 0]
+        a, b = a[alike], b[alike]
+        found.append(np.minimum(a, b) * np.int64(len(sketches)) + np.maximum(a, b))
+    return np.concatenate(found)
 
 
 def distance(a: Planes, b: Planes) -> NDArray[np.float32]:

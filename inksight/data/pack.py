@@ -8,28 +8,26 @@ same share of every class.
 
 from __future__ import annotations
 
-import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inksight.data import duplicates
 from inksight.data.dataset import SPLITS, DatasetWriter
+from inksight.data.parallel import CORES, ahead
 from inksight.data.pool import Images, Pool
 from inksight.data.split import assign, check_ratios
 from inksight.errors import DataError
 from inksight.settings import PrepareSettings
 
-CORES = os.cpu_count() or 1
 BLOCK_BYTES = 6_000_000  # one block of the first pass: small enough to stay in the cache beside its float copy
-WINDOW_BYTES = 64_000_000  # one window of the second pass: 80,000 drawings or 325 photos
+WINDOW_BYTES = 24_000_000  # one window of the second pass: 30,000 drawings or 120 photos
 
 # Less ink than a dot and a half of the renderer's pen (1.9 pixels each) is no drawing. The faintest real drawing seen
 # among 117,000 has 5 pixels of ink.
@@ -100,8 +98,9 @@ def pack(
     groups = near_groups(sketches, pool, kept, settings.near) if settings.group_near else np.arange(len(kept))
     sizes = np.bincount(groups, minlength=1)
     split = np.full(len(pool), 255, np.uint8)
+    keys = sketches.fingerprint[kept]
+    del sketches  # 84 bytes per picture that the second pass can use better
     if fixed is None:
-        keys = sketches.fingerprint[kept]
         split[kept] = assign(labels[kept], keys, groups, classes=classes, ratios=ratios, seed=settings.seed)
     else:
         split[kept] = fixed[kept]
@@ -241,25 +240,6 @@ def _write(
             for part in parts:
                 writer.append(*part)
             progress("writing", done / count)
-
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-def ahead(executor: Executor, function: Callable[[T], R], items: Iterable[T], *, waiting: int = CORES) -> Iterator[R]:
-    """Map in order like `executor.map`, at most `waiting` results ahead of the reader, so that memory is bounded."""
-    futures: deque[Future[R]] = deque()
-    try:
-        for item in items:
-            futures.append(executor.submit(function, item))
-            if len(futures) > waiting:
-                yield futures.popleft().result()
-        while futures:
-            yield futures.popleft().result()
-    finally:
-        for future in futures:
-            future.cancel()
 
 
 def _per_class(mask: NDArray[np.bool_], labels: NDArray[np.uint16], classes: Sequence[str]) -> dict[str, int]:

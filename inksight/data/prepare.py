@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from inksight.data.pack import CORES, Prepared, Progress, ahead, no_progress, pack
+from inksight.data.pack import Prepared, Progress, no_progress, pack
+from inksight.data.parallel import CORES, ahead
 from inksight.data.pool import Images, NpyFile, Pool, open_npy
 from inksight.errors import DataError, DrawingError, UsageError
 from inksight.settings import PrepareSettings

@@ -88,9 +88,12 @@ def _deal_groups(
     room: NDArray[np.int64],
 ) -> None:
     """Deal groups of two and more, lowest luck first, each to the split it draws if it fits there, else to another."""
-    order = np.argsort(groups, kind="stable")
-    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
-    parts = [part for part in np.split(order, starts[1:]) if len(part) > 1] if len(order) else []
+    _, inverse, size = np.unique(groups, return_inverse=True, return_counts=True)
+    shared = np.flatnonzero(size[inverse] > 1)
+    if not len(shared):
+        return
+    order = shared[np.argsort(groups[shared], kind="stable")]
+    parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
     for part in sorted(parts, key=lambda part: int(luck[part].min())):
         need = np.bincount(labels[part], minlength=len(room))
         # The least of several draws is no longer uniform; scrambled once more, it is.

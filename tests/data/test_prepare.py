@@ -108,6 +108,25 @@ def test_the_train_split_mixes_the_classes(tmp_path: Path) -> None:
     assert (np.bincount(head, minlength=4) > 10).all()
 
 
+def test_per_class_takes_the_first_and_centring_keeps_all_ink(tmp_path: Path) -> None:
+    images = np.zeros((40, 28, 28), np.uint8)
+    images[:, 0:6, 0:4] = np.random.default_rng(1).integers(1, 255, (40, 6, 4))
+    folder = bucket(tmp_path, {"a": images, "b": bitmaps(40, 1)})
+    asked = PrepareSettings(center=True, per_class=20, group_near=False)
+    with open_dataset(prepare_quickdraw(["a", "b"], tmp_path / "c.h5", folder=folder, settings=asked).path) as data:
+        assert data.preprocessing["centered"] is True
+        for split in SPLITS:
+            pictures, labels = data.load(split)
+            for picture, label, name in zip(pictures, labels, data.ids(split), strict=True):
+                row = int(str(name).split("/")[1])
+                assert row < 20
+                if label == 0:
+                    assert picture.sum() == images[row].sum()
+                    y, x = np.nonzero(picture)
+                    assert abs(y.mean() - 13.5) <= 1
+                    assert abs(x.mean() - 13.5) <= 1
+
+
 def test_strokes_go_through_the_renderer(tmp_path: Path) -> None:
     drawings, pen = strokes(30, seed=8), strokes(30, seed=9)
     raw: list[Any] = [[[[x * 3.7 for x in xs], [y * 3.7 for y in ys], [0] * len(xs)] for xs, ys in d] for d in pen]
