@@ -117,7 +117,7 @@ class FetchSettings(Settings):
     timeout: float = setting(30.0, "Seconds of silence after which a connection counts as stalled.", more_than=0)
     retries: int = setting(5, "New tries after a failure that may pass.", at_least=0)
     retry_wait: float = setting(1.0, "Seconds before the first new try; doubles with each.", more_than=0)
-    folder: Path | None = setting(None, "Where the files go, laid out as in the bucket; none: <home>/downloads/quickdraw.")
+    folder: Path | None = setting(None, "Where the files go, laid out as in the bucket; none: in the workspace.")
 
 
 DRAWING_FORMATS = ("numpy_bitmap", "simplified", "raw")
@@ -148,6 +148,28 @@ class PrepareSettings(Settings):
     strict: bool = setting(False, "Photos: fail when a file had to be skipped.")
 
 
+class CompressSettings(Settings):
+    """A smaller bundle made from a bundle (`inksight compress`)."""
+
+    section = "compress"
+
+    prune: float = setting(0.0, "Share of the channels of each layer to remove; 0: none.", at_least=0, at_most=0.95)
+    quantize: str = setting(
+        "none",
+        "Numbers of the shipped graph; int8 is calibrated on training images.",
+        choices=("none", "float16", "int8"),
+    )
+    epochs: int = setting(
+        3, "Pruning: passes over the training images, learning the original's answers; 0: none.", at_least=0
+    )
+    learning_rate: float = setting(0.002, "Pruning: highest learning rate of these passes.", more_than=0)
+    max_images: int = setting(50_000, "Pruning: at most this many training images are learnt from.", at_least=128)
+    max_drop: float = setting(
+        0.02, "Refuse when accuracy on validation falls by more than this (0.02: two points).", at_least=0, at_most=1
+    )
+    seed: int = setting(0, "The order of training images and dropout follow from it.", at_least=0)
+
+
 class PredictSettings(Settings):
     """Answers for files (`inksight predict`)."""
 
@@ -155,3 +177,32 @@ class PredictSettings(Settings):
 
     top: int = setting(3, "Labels per answer, the most probable first.", at_least=1)
     threads: int = setting(1, "Threads per prediction; 0: all cores.", at_least=0)
+
+
+class EvaluateSettings(Settings):
+    """How a model is judged (`inksight evaluate`)."""
+
+    section = "evaluate"
+
+    data: str | None = setting(None, "Dataset file, its name or a preset; none: the one the model was trained on.")
+    split: str = setting("test", "Which part of the dataset is judged.", choices=("train", "val", "test"))
+    out: Path | None = setting(None, "Folder of the report; none: <home>/reports/<model>-<data>-<split>.")
+    compare: str | None = setting(None, "A second model, judged on the same samples and compared.")
+    threads: int = setting(1, "Threads per prediction; 0: all cores.", at_least=0)
+    speed: bool = setting(True, "Time the model, which takes about two seconds.")
+
+
+class GateSettings(Settings):
+    """What a version must show to be promoted (`inksight models promote`)."""
+
+    section = "gates"
+
+    overall_margin: float = setting(
+        0.0, "How much lower accuracy may be than the present version's, 0..1.", at_least=0, at_most=1
+    )
+    class_margin: float = setting(
+        0.05, "How much lower the accuracy of any one class may be, 0..1.", at_least=0, at_most=1
+    )
+    min_accuracy: float | None = setting(None, "Least accuracy, 0..1.", at_least=0, at_most=1)
+    max_latency_ms: float | None = setting(None, "Most milliseconds for one prediction, measured here.", more_than=0)
+    max_megabytes: float | None = setting(None, "Largest bundle, in MB (1e6 bytes).", more_than=0)

@@ -1,0 +1,221 @@
+"""Aliases: names that point at one version of a model, moved in a transaction and only through the gates.
+
+`champion` is what `name` alone means. Every move is kept, with the gates' answers and whether it was forced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from inksight.errors import ConflictError, NotFoundError
+from inksight.registry import gates
+from inksight.registry.tables import Alias, Move, VersionRow, now
+from inksight.registry.versions import (
+    CHAMPION,
+    Version,
+    aliases_of,
+    as_version,
+    check_name,
+    find,
+    listing,
+    local_copy,
+    lock_model,
+)
+from inksight.settings import GateSettings
+
+if TYPE_CHECKING:
+    from inksight.registry.registry import Registry
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What a promotion or a rollback did; `previous` is the number the alias pointed at before."""
+
+    version: Version
+    alias: str
+    previous: int | None
+    answers: list[gates.Answer]
+    forced: bool
+    moved: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "version": self.version.ref,
+            "alias": self.alias,
+            "previous": self.previous,
+            "gates": [answer.as_dict() for answer in self.answers],
+            "forced": self.forced,
+            "moved": self.moved,
+        }
+
+
+@dataclass(frozen=True)
+class PastMove:
+    """One entry of an alias's history; numbers are of versions, None for nothing."""
+
+    alias: str
+    action: str
+    previous: int | None
+    number: int
+    forced: bool
+    gates: list[dict[str, Any]]
+    note: str
+    at: datetime
+
+
+def promote(
+    registry: Registry,
+    name: str,
+    number: int | None = None,
+    *,
+    alias: str = CHAMPION,
+    settings: GateSettings | None = None,
+    evidence: gates.Evidence | None = None,
+    force: bool = False,
+    note: str = "",
+) -> Promotion:
+    """Point an alias at a version (None: the newest) if it passes the gates against the one it points at now.
+
+    `force` moves it all the same and is recorded with the answers. Raises GateError with the gates' numbers,
+    NotFoundError, and ConflictError when version or champion changed meanwhile.
+    """
+    settings = settings or GateSettings()
+    check_name(alias, "alias")
+    candidate = listing(registry, name)[0] if number is None else find(registry, f"{name}:{number}")
+    latency = None
+    if settings.max_latency_ms is not None:
+        latency = gates.measure_latency(local_copy(registry, candidate))
+    with registry.database.write() as session:
+        lock_model(session, name)
+        row = session.get_one(VersionRow, candidate.id)
+        if row.state != "ready":
+            raise ConflictError(f"{candidate.ref} was removed meanwhile")
+        pointer = session.get(Alias, (name, alias))
+        current = session.get_one(VersionRow, pointer.version_id) if pointer else None
+        champion = as_version(current, (alias,)) if current else None
+        if evidence and champion and evidence.champion != champion.ref:
+            raise ConflictError(
+                f"{name}@{alias} became {champion.ref} while {evidence.champion} was judged", hint="Run it again."
+            )
+        previous = None if champion is None else champion.number
+        if champion is not None and champion.id == candidate.id:
+            return Promotion(candidate, alias, previous, [], False, moved=False)
+        answers = gates.judge(candidate, champion, settings, evidence=evidence, latency_ms=latency)
+        passed = all(answer.passed for answer in answers)
+        if not passed and not force:
+            raise gates.refusal(candidate, alias, answers)
+        forced = force and not passed
+        _point(session, name, alias, pointer, candidate.id, "promote", forced, [a.as_dict() for a in answers], note)
+        session.flush()
+        version = as_version(row, aliases_of(session, name).get(row.id, ()))
+    return Promotion(version, alias, previous, answers, forced, moved=True)
+
+
+def rollback(
+    registry: Registry, name: str, *, alias: str = CHAMPION, to: int | None = None, note: str = ""
+) -> Promotion:
+    """Point an alias back at the version before the present one, or at number `to`, without asking the gates.
+
+    Rolling back again goes one step further back. Raises ConflictError when there is nothing to go back to.
+    """
+    listing(registry, name)  # names the nearest ones if it is unknown
+    with registry.database.write() as session:
+        lock_model(session, name)
+        pointer = session.get(Alias, (name, alias))
+        if pointer is None:
+            raise NotFoundError(
+                f"{name} has no alias {alias!r}", hint=f"inksight models promote {name} --alias {alias}"
+            )
+        if to is None:
+            target = previous_target(session, name, alias)
+        else:
+            query = select(VersionRow).where(
+                VersionRow.model == name, VersionRow.number == to, VersionRow.state == "ready"
+            )
+            target = session.scalars(query).one_or_none()
+        if target is None or target.id == pointer.version_id:
+            wanted = "earlier version that is still there" if to is None else f"other version {to}"
+            raise ConflictError(
+                f"{name}@{alias} cannot be rolled back: there is no {wanted}", hint=f"inksight models list {name}"
+            )
+        before = session.get_one(VersionRow, pointer.version_id).number
+        _point(session, name, alias, pointer, target.id, "rollback", False, [], note)
+        session.flush()
+        version = as_version(target, aliases_of(session, name).get(target.id, ()))
+    return Promotion(version, alias, before, [], False, moved=True)
+
+
+def history(registry: Registry, name: str) -> list[PastMove]:
+    """Return all moves of a model's aliases, newest first."""
+    with registry.database.read() as session:
+        moves = list(session.scalars(select(Move).where(Move.model == name).order_by(Move.id.desc())))
+        rows = session.scalars(select(VersionRow).where(VersionRow.model == name))
+        numbers = {row.id: row.number or 0 for row in rows}
+    return [
+        PastMove(
+            alias=move.alias,
+            action=move.action,
+            previous=None if move.from_id is None else numbers[move.from_id],
+            number=numbers[move.to_id],
+            forced=move.forced,
+            gates=move.gates,
+            note=move.note,
+            at=move.at,
+        )
+        for move in moves
+    ]
+
+
+def previous_target(session: Session, name: str, alias: str) -> VersionRow | None:
+    """Return the version that a rollback of the alias would go to.
+
+    The moves are replayed as a stack: a promotion lays its version on top, a rollback takes versions off down to the
+    one it went to. Versions that are gone are passed over.
+    """
+    stack: list[int] = []
+    query = select(Move).where(Move.model == name, Move.alias == alias).order_by(Move.id)
+    for move in session.scalars(query):
+        if move.action == "rollback" and move.to_id in stack:
+            del stack[stack.index(move.to_id) + 1 :]
+        else:
+            stack.append(move.to_id)
+    for version_id in reversed(stack[:-1]):
+        row = session.get_one(VersionRow, version_id)
+        if row.state == "ready" and version_id != stack[-1]:
+            return row
+    return None
+
+
+def _point(
+    session: Session,
+    name: str,
+    alias: str,
+    pointer: Alias | None,
+    version_id: int,
+    action: str,
+    forced: bool,
+    answers: list[dict[str, Any]],
+    note: str,
+) -> None:
+    session.add(
+        Move(
+            model=name,
+            alias=alias,
+            action=action,
+            from_id=pointer.version_id if pointer else None,
+            to_id=version_id,
+            forced=forced,
+            gates=answers,
+            note=note,
+        )
+    )
+    if pointer is None:
+        session.add(Alias(model=name, alias=alias, version_id=version_id))
+    else:
+        pointer.version_id, pointer.moved_at = version_id, now()

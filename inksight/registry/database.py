@@ -1,0 +1,164 @@
+"""The SQL database: an SQLite file by default, PostgreSQL by URL. Opening one brings its tables up to date.
+
+    database = Database("sqlite:////home/me/inksight-home/inksight.db")
+    with database.read() as session: ...
+    with database.write() as session: ...          # committed at the end of the block, rolled back on any error
+
+SQLite runs with a write-ahead log, so that readers never wait, and write blocks take the write lock at their start
+(BEGIN IMMEDIATE): a transaction that began by reading could otherwise fail halfway when another one writes first.
+On PostgreSQL writers lock the rows they depend on (`lock_model` in versions.py); isolation stays READ COMMITTED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.orm import Session
+
+from inksight.errors import ConflictError, MissingPartError, UnavailableError, UsageError
+
+HEAD = "0001"
+"""The newest migration, numbered so that text order is time order; a test compares it with the files."""
+
+_BUSY_SECONDS = 30  # how long a writer waits for another on SQLite; write blocks take milliseconds
+_MIGRATION_LOCK = 0x1D5167  # the advisory lock's number on PostgreSQL; any fixed one
+
+
+class Database:
+    """A database whose tables are up to date."""
+
+    def __init__(self, url: str) -> None:
+        """Connect and migrate; raises UsageError for a bad URL and UnavailableError when the server does not answer."""
+        self.url = parse_url(url)
+        self.engine = _engine(self.url)
+        self._writer = self.engine.execution_options(writes=True)
+        with translated(self.url):
+            self._migrate()
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session for reading."""
+        with translated(self.url), Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session whose changes are committed together when the block ends well."""
+        with (
+            translated(self.url),
+            Session(self._writer, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def _migrate(self) -> None:
+        revision = self._revision()
+        if revision == HEAD:
+            return
+        if revision is not None and revision > HEAD:
+            raise ConflictError(
+                f"the database is of revision {revision}, this Inksight knows {HEAD}", hint="Update Inksight."
+            )
+        if self.url.drivername.startswith("sqlite"):
+            if not self.url.database or self.url.database == ":memory:":
+                with self.engine.begin() as connection:
+                    upgrade(connection)
+                return
+            with FileLock(self.url.database + ".migrating"), self._writer.begin() as connection:
+                upgrade(connection)
+            return
+        with self.engine.begin() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _MIGRATION_LOCK})
+            upgrade(connection)
+
+    def _revision(self) -> str | None:
+        with self.engine.connect() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def parse_url(url: str) -> URL:
+    """Return a checked database URL; `postgresql://` and `postgres://` mean the psycopg driver."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        parsed = None
+    if parsed is not None and parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed is None or parsed.drivername not in ("sqlite", "postgresql+psycopg"):
+        raise UsageError(
+            f"INKSIGHT_DATABASE_URL: {url!r} is not a database address",
+            hint="Use sqlite:////path/to/file.db or postgresql://user:password@host/database.",
+        )
+    return parsed
+
+
+def upgrade(connection: Connection) -> None:
+    """Run the migrations that are missing, inside the connection's transaction."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+@contextmanager
+def translated(url: URL) -> Iterator[None]:
+    """Turn a database that does not answer into UnavailableError, naming it without its password."""
+    shown = url.render_as_string(hide_password=True)
+    try:
+        yield
+    except (OperationalError, DBAPIError) as error:
+        if not isinstance(error, OperationalError) and not error.connection_invalidated:
+            raise
+        reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+        hint = "Is the server running, and INKSIGHT_DATABASE_URL right?"
+        raise UnavailableError(f"the database {shown} does not answer: {reason}", hint=hint) from error
+
+
+def _engine(url: URL) -> Engine:
+    if url.drivername == "sqlite":
+        if url.database and url.database != ":memory:":
+            try:
+                Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UnavailableError(f"the database {url.database} cannot be made: {error.strerror}") from None
+        engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    try:
+        # pre_ping: a server that was restarted costs a reconnect, not a failed request.
+        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+    except (NoSuchModuleError, ModuleNotFoundError):
+        raise MissingPartError(
+            "PostgreSQL needs the package psycopg, which is not installed", hint="pip install 'inksight[postgres]'"
+        ) from None
+
+
+def _prepare_sqlite(connection: Any, record: Any) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions of its own; _begin_sqlite does
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")  # with WAL: a power cut may lose the last commit, never the file
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

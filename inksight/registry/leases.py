@@ -1,0 +1,88 @@
+"""Leases: while a process serves or copies a version, no clean-up removes it, wherever that runs.
+
+    with hold(registry, version, "serving"):
+        ...
+
+A lease ends by itself when its holder dies: it is renewed three times within its length, and clean-up ignores one that
+has expired. Clocks of the machines that share a registry must agree to within a minute.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import uuid
+from datetime import timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete
+
+from inksight.errors import ConflictError, UnavailableError
+from inksight.registry.tables import LeaseRow, VersionRow, now
+
+if TYPE_CHECKING:
+    from inksight.registry.registry import Registry
+    from inksight.registry.versions import Version
+
+LENGTH = 180.0  # seconds; a crashed holder blocks clean-up for no longer than this
+
+
+def hold(registry: Registry, version: Version, purpose: str, *, seconds: float = LENGTH) -> Lease:
+    """Take a lease on a version; raises ConflictError when it is being removed."""
+    from inksight.registry.versions import lock_model
+
+    lease_id = str(uuid.uuid4())
+    holder = f"{purpose} on {socket.gethostname()} (process {os.getpid()})"[:200]
+    with registry.database.write() as session:
+        lock_model(session, version.name)
+        if session.get_one(VersionRow, version.id).state != "ready":
+            raise ConflictError(f"{version.ref} has been removed", hint="Choose another version.")
+        expires = now() + timedelta(seconds=seconds)
+        session.add(LeaseRow(id=lease_id, version_id=version.id, holder=holder, expires_at=expires))
+    return Lease(registry, lease_id, seconds)
+
+
+class Lease:
+    """A lease that renews itself in the background until it is released; also a context manager."""
+
+    def __init__(self, registry: Registry, lease_id: str, seconds: float) -> None:
+        self._registry = registry
+        self._id = lease_id
+        self._seconds = seconds
+        self._released = threading.Event()
+        self._thread = threading.Thread(target=self._renew_always, name="inksight-lease", daemon=True)
+        self._thread.start()
+
+    def release(self) -> None:
+        """Give the version free; when the database does not answer, the lease expires by itself."""
+        self._released.set()
+        self._thread.join()
+        try:
+            with self._registry.database.write() as session:
+                session.execute(delete(LeaseRow).where(LeaseRow.id == self._id))
+        except UnavailableError:
+            return
+
+    def renew(self) -> None:
+        """Extend the lease from now on."""
+        with self._registry.database.write() as session:
+            row = session.get(LeaseRow, self._id)
+            if row is not None:
+                row.expires_at = now() + timedelta(seconds=self._seconds)
+
+    def _renew_always(self) -> None:
+        while not self._released.wait(self._seconds / 3):
+            try:
+                self.renew()
+            except UnavailableError:
+                continue  # two more tries before the lease runs out
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
