@@ -119,7 +119,7 @@ def judge(
     best, worst = verdict.best_and_worst(table)
     found: dict[str, Any] = {
         "model": dict(model or {}),
-        "data": dict(data or {}),
+        "data": {**_kind(images), **(data or {})},
         "split": split,
         "samples": count,
         "classes": list(names),
@@ -164,6 +164,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else None
     return value
+
+
+def _kind(images: Any | None) -> dict[str, str]:
+    return {} if images is None else {"kind": "drawing" if len(images.shape) == 3 else "photo"}
 
 
 def _checked(

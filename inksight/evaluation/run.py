@@ -1,0 +1,208 @@
+"""Evaluate a model: load it, let it answer a split of a dataset file, judge, and write the report.
+
+    evaluation = inksight.evaluate("runs/.../bundle")                   # the dataset it was trained on, test split
+    evaluation = inksight.evaluate("a@champion", "pets.h5", compare="a@candidate", out="report/")
+
+Without `data`, the dataset file that the bundle names is used, and only when its content is the one recorded at
+training: only then is the test split known to be unseen.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inksight.data.dataset import SPLITS, Dataset, open_dataset
+from inksight.errors import DataError, UsageError, unknown
+from inksight.evaluation.comparison import with_comparison
+from inksight.evaluation.judging import Evaluation, judge
+from inksight.evaluation.metrics import IntArray, Probabilities
+from inksight.evaluation.speed import folder_bytes, measure_speed
+from inksight.workspace import workspace
+
+if TYPE_CHECKING:
+    from inksight.bundle import Classifier
+
+# Pixels per read of the dataset file: 5,349 drawings or 21 photos of 256x256x3.
+_PIXELS = 2**22
+# The temperature is one number: more samples than this do not change its third digit.
+_VALIDATION = 20_000
+
+
+def evaluate(
+    model: str | Path | Classifier,
+    data: str | Path | Dataset | None = None,
+    *,
+    split: str = "test",
+    out: str | Path | None = None,
+    compare: str | Path | Classifier | None = None,
+    threads: int = 1,
+    speed: bool = True,
+) -> Evaluation:
+    """Judge `model` (a bundle's path, a name, or a loaded one) on a split of a dataset file and return the Evaluation.
+
+    `data` is a dataset file, its name or a preset; default: the file the model was trained on. `out` is the folder to
+    write the report to; `compare` a second model that answers the same samples. `threads` per prediction when models
+    are loaded here; `speed` times them. Raises NotFoundError for what does not exist, DataError when the dataset is no
+    longer the one trained on, UsageError when the model lacks one of its classes or the split is empty.
+    """
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS, option="--split")
+    first = _loaded(model, threads)
+    second = _loaded(compare, threads) if compare is not None else None
+    # Left open: the Evaluation takes its pictures from the file, which closes when nothing refers to it any more.
+    dataset = data if isinstance(data, Dataset) else open_dataset(find_dataset(data, first))
+    timed = threads if speed else None
+    found = _judged(first, dataset, split, timed=timed)
+    if second is not None:
+        found = with_comparison(found, _judged(second, dataset, split, timed=timed, classes=first.classes))
+    if out is not None:
+        found.write(out)
+    return found
+
+
+def answers_of(classifier: Classifier, images: Any, *, limit: int | None = None) -> tuple[IntArray, Probabilities]:
+    """Return which rows of `images` (N, H, W[, 3], an array or file) were answered and their probabilities.
+
+    All rows, or `limit` of them spread evenly; read bit by bit, so that only the answers are held in memory.
+    """
+    total = len(images)
+    rows: IntArray = np.arange(total)
+    if limit is not None and total > limit:
+        rows = np.unique(np.linspace(0, total - 1, limit).astype(np.int64))
+    step = max(1, _PIXELS // max(1, int(np.prod(images.shape[1:]))))
+    parts = [np.empty((0, len(classifier.classes)), np.float32)]
+    for start in range(0, len(rows), step):
+        chosen = rows[start : start + step]
+        block = images[int(chosen[0]) : int(chosen[-1]) + 1][chosen - chosen[0]]
+        parts.append(classifier.predict_proba(block))
+    return rows, np.concatenate(parts)
+
+
+def describe_model(classifier: Classifier, sample: Any | None = None, *, threads: int = 1) -> dict[str, Any]:
+    """Return what the report says of a model: name, architecture, size and, when `sample` images are given, speed.
+
+    `threads` is what the model was loaded with.
+    """
+    description = classifier.description
+    architecture = description.get("architecture", {})
+    model: dict[str, Any] = {
+        "name": classifier.name,
+        "architecture": architecture.get("name"),
+        "parameters": architecture.get("parameters"),
+        "bytes": folder_bytes(classifier.folder),
+        "sha256": description.get("files", {}).get("model.onnx", {}).get("sha256"),
+    }
+    if sample is not None and len(sample):
+        speed = measure_speed(classifier.predict_proba, np.asarray(sample))
+        model["speed"] = {**speed, "runtime": classifier.runtime, "threads": threads}
+    return model
+
+
+def _loaded(model: str | Path | Classifier, threads: int) -> Classifier:
+    if not isinstance(model, str | Path):
+        return model
+    import inksight
+
+    return inksight.load(model, threads=threads)
+
+
+def find_dataset(data: str | Path | None, classifier: Classifier) -> Path:
+    """Return the dataset file of `data`, or the one the model was trained on when its content is still the same."""
+    if data is not None:
+        from inksight.data.ensure import ensure_dataset
+
+        return ensure_dataset(data)
+    recorded = classifier.description.get("dataset", {})
+    places = [Path(recorded[key]) for key in ("path",) if recorded.get(key)]
+    places += [workspace().dataset_path(recorded["name"])] if recorded.get("name") else []
+    hint = "Say what to judge it on: --data FILE, a dataset's name or a preset."
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        where = f": {', '.join(map(str, places))}" if places else ""
+        raise UsageError(f"the dataset that {classifier.name!r} was trained on is not here{where}", hint=hint)
+    with open_dataset(path) as dataset:
+        if recorded.get("sha256") and dataset.sha256 != recorded["sha256"]:
+            raise DataError(
+                f"{str(path)!r} is no longer the dataset that {classifier.name!r} was trained on: its SHA-256 is "
+                f"{dataset.sha256[:12]}..., the model's {recorded['sha256'][:12]}...",
+                hint=hint + " Samples of another file may have been among those it learnt from.",
+            )
+    return path
+
+
+def _judged(
+    classifier: Classifier, dataset: Dataset, split: str, *, timed: int | None, classes: list[str] | None = None
+) -> Evaluation:
+    """Judge a loaded model; `timed` is its number of threads when it is to be timed, `classes` the order to use."""
+    names = list(classes or classifier.classes)
+    columns = _columns(classifier, names)
+    labels = _labels(classifier, dataset, names)
+    images = dataset.images(split)
+    if len(images) == 0:
+        full = [name for name in SPLITS if dataset.size(name)]
+        raise UsageError(f"the {split} split of {dataset.name!r} is empty", hint=f"Not empty: {', '.join(full)}.")
+    _, probabilities = answers_of(classifier, images)
+    validation = None
+    if split != "val" and dataset.size("val"):
+        rows, answers = answers_of(classifier, dataset.images("val"), limit=_VALIDATION)
+        validation = (labels[dataset.labels("val")[rows]], answers[:, columns])
+    return judge(
+        labels[dataset.labels(split)],
+        probabilities[:, columns],
+        names,
+        images=images,
+        ids=dataset.ids(split),
+        split=split,
+        validation=validation,
+        distribution=dataset.counts,
+        model=describe_model(classifier, None if timed is None else images[:256], threads=timed or 1),
+        data={
+            "name": dataset.name,
+            "kind": dataset.kind,
+            "sha256": dataset.sha256,
+            "source": dataset.source,
+            "warnings": _warnings(classifier, dataset),
+        },
+    )
+
+
+def _labels(classifier: Classifier, dataset: Dataset, names: list[str]) -> IntArray:
+    """Return the model's index of each of the dataset's classes, int64 (classes of the dataset,)."""
+    place = {name: index for index, name in enumerate(names)}
+    foreign = [name for name in dataset.classes if name not in place]
+    if foreign:
+        raise UsageError(
+            f"{classifier.name!r} does not know {len(foreign)} of the {len(dataset.classes)} classes of "
+            f"{dataset.name!r}: {', '.join(foreign[:10])}" + (" ..." if len(foreign) > 10 else ""),
+            hint="Choose a dataset whose classes the model knows; it may know more than the dataset holds.",
+        )
+    return np.array([place[name] for name in dataset.classes], np.int64)
+
+
+def _columns(classifier: Classifier, names: list[str]) -> IntArray:
+    """Return where the model keeps the probability of each name; both must know the same classes."""
+    if set(classifier.classes) != set(names):
+        missing = sorted(set(names) ^ set(classifier.classes))
+        raise UsageError(
+            f"the two models know different classes: {', '.join(missing[:10])}" + (" ..." if len(missing) > 10 else ""),
+            hint="Compare models of the same classes.",
+        )
+    place = {name: index for index, name in enumerate(classifier.classes)}
+    return np.array([place[name] for name in names], np.int64)
+
+
+def _warnings(classifier: Classifier, dataset: Dataset) -> list[str]:
+    found = []
+    recorded = classifier.description.get("dataset", {})
+    if recorded.get("sha256") and recorded["sha256"] != dataset.sha256:
+        found.append(
+            f"The model was trained on another dataset file ({recorded.get('name', 'unnamed')}): "
+            "samples judged here may have been among those it learnt from."
+        )
+    if tuple(dataset.image_shape) != tuple(classifier.image_shape):
+        size = " x ".join(map(str, dataset.image_shape[:2]))
+        found.append(f"The pictures ({size}) are not of the size the model was trained on and were converted.")
+    return found
