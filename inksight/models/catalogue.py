@@ -39,3 +39,17 @@ register(
         },
     )
 )
+for _size, _builder, _summary in (
+    ("s", "small", "Our residual net for drawings, small: 56,836 parameters for 20 classes."),
+    ("m", "medium", "Our residual net for drawings, medium: 263,652 parameters for 20 classes."),
+    ("l", "large", "Our residual net for drawings, large: 1,047,988 parameters for 20 classes."),
+):
+    register(
+        ModelSpec(
+            name=f"sketchnet-{_size}",
+            family="sketchnet",
+            summary=_summary,
+            source=f"inksight.models.sketchnet:{_builder}",
+            options={"dropout": Option(0.0, _DROPOUT)},
+        )
+    )
