@@ -36,10 +36,10 @@ def test_it_tells_horizontal_from_vertical_lines() -> None:
     for row in range(40):
         position = 4 + row // 2
         if y[row]:
-            x[row, 0, position, 4:24] = 1.0
+            x[row, 0, position : position + 2, 4:24] = 1.0
         else:
-            x[row, 0, 4:24, position] = 1.0
-    # Trained on every other position, judged on those between.
+            x[row, 0, 4:24, position : position + 2] = 1.0
+    # Two pixels wide, as the renderer's brush. Trained on every other position, judged on those between.
     seen = torch.arange(40) // 2 % 2 == 0
     net = models.create("sketchnet-s", num_classes=2, image_shape=(28, 28))
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
