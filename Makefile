@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help quickstart test lint format clean
+.PHONY: help quickstart test lint docs format clean
 .DEFAULT_GOAL := help
 
 help:            ## Show the targets
@@ -20,6 +20,9 @@ lint: $(VENV)/.installed-dev     ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed-dev     ## Write docs/settings.md from the code
+	$(BIN)/python docs/make_settings.py
 
 format: $(VENV)/.installed-dev   ## Format the code
 	$(BIN)/ruff check --fix .

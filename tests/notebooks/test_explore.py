@@ -1,0 +1,29 @@
+"""The notebook runs from top to bottom, in a fresh kernel and an empty workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "explore.ipynb"
+
+
+@pytest.mark.slow
+# The kernel talks over ZeroMQ sockets that nbclient closes at exit, after pytest has looked.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_every_cell_runs(tmp_path: Path) -> None:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert len(cells) >= 8
+    answers = [output for cell in cells for output in cell.outputs if output.output_type == "execute_result"]
+    assert len(answers) >= 8
+    assert sum("image/png" in answer.data for answer in answers) >= 3
+
+
+def test_it_is_committed_without_output() -> None:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    assert all(not cell.get("outputs") for cell in notebook.cells)
