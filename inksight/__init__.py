@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from inksight.bundle import Classifier, load
+    from inksight.bundle import Classifier
     from inksight.evaluation import evaluate
+    from inksight.registry import load
     from inksight.training import train
 
 _HOMES = {
     "Classifier": "inksight.bundle",
-    "load": "inksight.bundle",
+    "load": "inksight.registry",
     "evaluate": "inksight.evaluation",
     "train": "inksight.training",
 }

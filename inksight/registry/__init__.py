@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from inksight.registry.aliases import Promotion
     from inksight.registry.gates import Evidence
+    from inksight.registry.loading import load
     from inksight.registry.registry import Registry, open
     from inksight.registry.versions import Version
 
@@ -26,10 +27,11 @@ _HOMES = {
     "Promotion": "inksight.registry.aliases",
     "Registry": "inksight.registry.registry",
     "Version": "inksight.registry.versions",
+    "load": "inksight.registry.loading",
     "open": "inksight.registry.registry",
 }
 
-__all__ = ["Evidence", "Promotion", "Registry", "Version", "open"]
+__all__ = ["Evidence", "Promotion", "Registry", "Version", "load", "open"]
 
 
 def __getattr__(name: str) -> Any:

@@ -181,8 +181,10 @@ def previous_target(session: Session, name: str, alias: str) -> VersionRow | Non
     stack: list[int] = []
     query = select(Move).where(Move.model == name, Move.alias == alias).order_by(Move.id)
     for move in session.scalars(query):
-        if move.action == "rollback" and move.to_id in stack:
-            del stack[stack.index(move.to_id) + 1 :]
+        if move.action == "rollback" and move.to_id in stack[:-1]:
+            stack.pop()
+            while stack[-1] != move.to_id:
+                stack.pop()
         else:
             stack.append(move.to_id)
     for version_id in reversed(stack[:-1]):

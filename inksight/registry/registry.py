@@ -45,6 +45,10 @@ class Registry:
             return locate(reference)
         return uploads.local_copy(self, uploads.find(self, reference))
 
+    def pull(self, version: Version, folder: Path) -> None:
+        """Copy a version's bundle to a folder that does not exist yet, whole or not at all."""
+        uploads.copy_out(self, version, folder)
+
     def hold(self, version: Version, purpose: str, *, seconds: float = leases.LENGTH) -> leases.Lease:
         """Keep a version from being cleaned up until the lease is released or its process dies."""
         return leases.hold(self, version, purpose, seconds=seconds)

@@ -263,6 +263,20 @@ def local_copy(registry: Registry, version: Version) -> Path:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def copy_out(registry: Registry, version: Version, folder: Path) -> None:
+    """Copy a version's bundle to `folder`, whole or not at all; raises ConflictError when there is something."""
+    folder = Path(folder).absolute()
+    if folder.exists():
+        raise ConflictError(f"{str(folder)!r} exists already", hint="Name a folder that does not exist yet.")
+    source = local_copy(registry, version)
+    temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    try:
+        shutil.copytree(source, temporary)
+        os.rename(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def _intact(folder: Path, version: Version) -> bool:
     try:
         return sorted(os.listdir(folder)) == sorted(version.files) and (

@@ -1,0 +1,64 @@
+"""`inksight.load`: a model by path, built-in name, run or registry reference, ready to answer.
+
+What bundle.locate finds comes first, so that a path never needs a database; write name:3 or name@alias where a folder
+or a run has the same name as a model.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import make_url
+
+from inksight.bundle import loading
+from inksight.errors import NotFoundError, UsageError
+from inksight.registry.registry import Registry
+from inksight.registry.registry import open as open_registry
+from inksight.registry.versions import parse
+from inksight.workspace import Workspace, workspace
+
+if TYPE_CHECKING:
+    from inksight.bundle import Classifier
+
+
+def load(path_or_name: str | Path, *, runtime: str = "onnx", threads: int = 1) -> Classifier:
+    """Load a model and return it ready to answer; nothing in it can run code.
+
+    `path_or_name`: a bundle's folder, a training run, a built-in name, or `name`, `name@alias`, `name:3` in the
+    registry (`name` alone is its champion, else its newest version). `runtime`: "onnx" (fast) or "torch". `threads`:
+    per prediction; 0 takes all cores.
+    Raises NotFoundError when there is no such model and BundleError when it is damaged or unsafe.
+    """
+    return loading.load(locate(path_or_name), runtime=runtime, threads=threads)
+
+
+def locate(path_or_name: str | Path) -> Path:
+    """Return the local, verified bundle folder that a path or reference means."""
+    try:
+        return loading.locate(path_or_name)
+    except NotFoundError as error:
+        reference = str(path_or_name)
+        try:
+            parse(reference)
+        except UsageError:
+            raise error from None
+        place = workspace()
+        if not _exists(place):
+            raise
+        with closing(open_registry(place)) as registry:
+            return _resolve(registry, reference, error)
+
+
+def _resolve(registry: Registry, reference: str, not_local: NotFoundError) -> Path:
+    try:
+        return registry.resolve(reference)
+    except NotFoundError as error:
+        raise NotFoundError(error.message, hint=f"{error.hint} {not_local.hint}".strip()) from None
+
+
+def _exists(place: Workspace) -> bool:
+    """Whether there is a registry to ask: looking for a model must not make one."""
+    url = make_url(place.database_url)
+    return url.drivername != "sqlite" or bool(url.database and Path(url.database).exists())

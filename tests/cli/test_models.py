@@ -1,0 +1,63 @@
+"""`inksight models ...` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from inksight.cli.models_clean import parse_age
+from inksight.errors import UsageError
+from tests.registry.made import make_bundle
+
+
+def inksight(*words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([sys.executable, "-m", "inksight", *words], capture_output=True, text=True, timeout=100)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_the_whole_life_of_a_model(tmp_path: Path) -> None:
+    """Push, promote, refuse, force, roll back, clean, pull."""
+    assert "empty" in inksight("models", "list").stdout
+    for index, accuracy in enumerate((0.9, 0.92, 0.88)):
+        bundle = make_bundle(tmp_path / str(index), accuracy=accuracy, salt=str(index))
+        assert f"doodle:{index + 1}" in inksight("models", "push", str(bundle), "doodle").stdout
+    inksight("models", "promote", "doodle:1")
+    assert "is doodle:2 now, was doodle:1" in inksight("models", "promote", "doodle:2").stdout
+    refused = inksight("models", "promote", "doodle", code=1)
+    assert "88.00% against 92.00%" in refused.stderr
+    assert "--force" in refused.stderr
+    forced = json.loads(inksight("models", "promote", "doodle", "--force", "--note", "demo", "--json").stdout)
+    assert forced["forced"]
+    assert [gate["gate"] for gate in forced["gates"] if not gate["passed"]] == ["overall"]
+    assert "FORCED against overall (demo)" in inksight("models", "show", "doodle:3").stdout
+    assert "doodle:2 now" in inksight("models", "rollback", "doodle").stdout
+    assert "kept doodle:2: is champion" in inksight("models", "clean", "--keep", "1", "--dry-run").stdout
+    listed = json.loads(inksight("models", "list", "--json").stdout)
+    assert [version["version"] for version in listed] == [3, 2, 1]
+    inksight("models", "pull", "doodle", str(tmp_path / "out"))
+    assert (tmp_path / "out/model.onnx").read_bytes() == (tmp_path / "1/model.onnx").read_bytes()
+    assert "exists already" in inksight("models", "pull", "doodle", str(tmp_path / "out"), code=2).stderr
+    assert "Did you mean doodle" in inksight("models", "show", "dodle", code=2).stderr
+
+
+@pytest.mark.slow
+def test_architectures() -> None:
+    found = json.loads(inksight("models", "architectures", "simple_cnn", "convnet", "--json").stdout)
+    assert (found[0]["name"], found[0]["parameters"], found[0]["input"]) == ("simple_cnn", 50_836, "28x28x1")
+    assert all(each["milliseconds"] > 0 for each in found)
+    assert "simple_cnn" in inksight("models", "architectures", "--no-measure").stdout
+
+
+def test_ages() -> None:
+    assert parse_age("7d") == timedelta(days=7)
+    assert parse_age("1.5h") == timedelta(minutes=90)
+    for text in ("7", "d", "-1d", "7y", ""):
+        with pytest.raises(UsageError, match="not an age"):
+            parse_age(text)
