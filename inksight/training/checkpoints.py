@@ -32,7 +32,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint to the CPU; raises TrainingError when it is damaged, unsafe or of another format."""
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         raise TrainingError(
             f"checkpoint {str(path)!r} cannot be read: {str(error).splitlines()[0]}",
             hint="Delete it to start this run from the beginning.",

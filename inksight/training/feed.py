@@ -24,6 +24,10 @@ Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 
+# Fewer would leave a file sorted by class badly mixed; a block smaller than a chunk is unpacked more than once.
+BLOCKS_PER_BUFFER = 16
+
+
 @dataclass(frozen=True)
 class Share:
     """Which part of every batch is this process's: positions in the epoch's order that are `rank` modulo `world`."""
@@ -66,7 +70,9 @@ class Feed:
         self.rows, self.seed, self.share = len(labels), seed, share
         self.bounds = batch_bounds(self.rows, batch_size)
         self.buffer_rows = buffer_rows if buffer_rows is not None and buffer_rows < self.rows else None
-        self.block = int((getattr(images, "chunks", None) or (256,))[0])
+        # A block is a chunk of the file, unless a buffer would then hold too few of them to mix well.
+        chunk = int((getattr(images, "chunks", None) or (256,))[0])
+        self.block = min(chunk, max(1, (self.buffer_rows or chunk) // BLOCKS_PER_BUFFER))
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""

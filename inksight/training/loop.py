@@ -85,6 +85,7 @@ def fit(
     tracker: Tracker = NoTracker(),  # noqa: B008  (has no state)
     resume: bool = False,
     quiet: bool = False,
+    on_epoch: Callable[[Entry], None] | None = None,
 ) -> State:
     """Train `model` in place and return the final state; the model ends with the best weights.
 
@@ -205,6 +206,8 @@ def fit(
             saved_at = time.monotonic()
             tracker.epoch(entry)
             progress.say(_line(entry, settings.epochs))
+            if on_epoch:
+                on_epoch(entry)
             if state.stopped:
                 progress.say(f"stopped early: no better epoch for {state.waited}; the best was {state.best_epoch}")
     group.wait()

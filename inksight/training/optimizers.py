@@ -8,6 +8,7 @@ sets `lr = base * schedule * factor` before every step.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,7 +20,7 @@ LearningRateFactor = Callable[[str], float]
 
 def parameter_groups(
     model: nn.Module, weight_decay: float, factor_of: LearningRateFactor = lambda name: 1.0
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """Return the trainable parameters grouped by (learning-rate factor, decayed or not), in the model's order.
 
     `factor_of` maps a parameter's name to its factor: below 1 for the early layers of a pretrained backbone.

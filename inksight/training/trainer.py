@@ -7,7 +7,8 @@ taken in another order.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from inksight import models
 from inksight.config import as_dict, resolve
 from inksight.data import Dataset, open_dataset
+from inksight.data.ensure import ensure_dataset
 from inksight.errors import ConflictError, TrainingError, UsageError
 from inksight.models.preprocess import Preprocess
 from inksight.settings import TrainSettings
@@ -64,6 +66,9 @@ def train(
     config: str | Path | None = None,
     model_options: Mapping[str, Any] | None = None,
     quiet: bool = False,
+    finish: bool = True,
+    trackers: Sequence[Tracker] = (),
+    on_epoch: Callable[[Entry], None] | None = None,
     **options: Any,
 ) -> TrainingRun:
     """Train a model and leave a run folder with checkpoints, curves, a bundle and a report.
@@ -72,12 +77,14 @@ def train(
     settings at once; or single ones as keyword arguments (epochs=3), over the model's recipe, the dataset's preset and
     the TOML file `config`. `model_options`: options of the model's own. With `resume` the run in `run_dir`, of that
     name, or the newest one with the same settings goes on where it was; a finished one is evaluated and saved again.
+    `finish=False` ends after the last epoch: no test, bundle or curves (for searches, which look at validation only).
+    `trackers` are told beside the run's own. `on_epoch` gets each epoch's record and may stop the training by raising.
 
     Raises UsageError for settings that do not fit, ConflictError when the run exists or a resumed one was started
     otherwise, TrainingError when training cannot go on, TrainingInterrupted on SIGINT or SIGTERM.
     """
     with process_group() as group:
-        path = Path(group.tell(str(_dataset_file(data)) if group.leads else ""))
+        path = Path(group.tell(str(_dataset_file(data, quiet)) if group.leads else ""))
         with open_dataset(path) as dataset:
             folder = Path(run_dir) if run_dir is not None else None
             if folder is None and resume and (name := (settings.name if settings else options.get("name"))):
@@ -105,7 +112,10 @@ def train(
                 if group.leads:
                     check_unused(folder)
                     described.write(folder)
-            return _run(dataset, spec, described.model_options, settings, folder, group, resume=resume, quiet=quiet)
+            return _run(
+                dataset, spec, described.model_options, settings, folder, group,
+                resume=resume, quiet=quiet, finish=finish, trackers=trackers, on_epoch=on_epoch,
+            )  # fmt: skip
 
 
 def _run(
@@ -118,6 +128,9 @@ def _run(
     *,
     resume: bool,
     quiet: bool,
+    finish: bool,
+    trackers: Sequence[Tracker],
+    on_epoch: Callable[[Entry], None] | None,
 ) -> TrainingRun:
     set_up_torch(settings)
     device = choose_device(settings, group.local_rank)
@@ -149,30 +162,34 @@ def _run(
         augment=build_augmentation(settings, dataset.image_shape),
         weights=torch.from_numpy(class_weights(settings.class_weights, counts)),
     )
-    tracker = _trackers(settings, say) if group.leads else NoTracker()
+    tracker = _trackers(settings, trackers, say) if group.leads else NoTracker()
     state = fit(
         model, task, settings, folder,
-        device=device, dtype=dtype, group=group, tracker=tracker, resume=resume, quiet=quiet,
+        device=device, dtype=dtype, group=group, tracker=tracker, resume=resume, quiet=quiet, on_epoch=on_epoch,
     )  # fmt: skip
     metrics: dict[str, Any] = {}
-    if group.leads:
+    if group.leads and finish:
         del task, feed
         draw_curves(state.history, folder / "curves.png", title=folder.name)
         metrics = _judge_and_save(model, preprocess, dataset, spec, options, settings, folder)
-        shown = val if val.rows else Feed(dataset.images("test"), _labels(dataset, "test"), batch_size=1)
-        tracker.samples(_samples(model.cpu(), preprocess.cpu(), shown, dataset.classes))
-        tracker.finish(metrics, folder)
+        if val.rows:
+            tracker.samples(_samples(model.cpu(), preprocess.cpu(), val, dataset.classes))
+    tracker.finish(metrics, folder)
     metrics = json.loads(group.tell(json.dumps(metrics)))
     return TrainingRun(folder, folder / "bundle", state.history, metrics, group.leads)
 
 
-def _dataset_file(data: str | Path) -> Path:
+def _dataset_file(data: str | Path, quiet: bool) -> Path:
     """Return the dataset file that `data` names, made first where it is missing."""
-    if Path(data).suffix in (".h5", ".hdf5"):
-        return Path(data)
-    from inksight.data.ensure import ensure_dataset
+    said = ""
 
-    return ensure_dataset(data)
+    def say(text: str, share: float) -> None:
+        nonlocal said
+        if not quiet and text != said:
+            print(text, file=sys.stderr, flush=True)
+        said = text
+
+    return ensure_dataset(data, progress=say)
 
 
 def _labels(dataset: Dataset, split: str) -> NDArray[np.int64]:
@@ -247,13 +264,13 @@ def _check_same(before: RunDescription, now: RunDescription) -> None:
         )
 
 
-def _trackers(settings: TrainSettings, warn: Any) -> Tracker:
-    trackers: list[Tracker] = [JsonLines()]
+def _trackers(settings: TrainSettings, others: Sequence[Tracker], warn: Callable[[str], None]) -> Tracker:
+    own: list[Tracker] = [JsonLines()]
     if settings.tensorboard:
         from inksight.training.tensorboard import TensorBoard
 
-        trackers.append(TensorBoard())
-    return Trackers(trackers, warn)
+        own.append(TensorBoard())
+    return Trackers([*own, *others], warn)
 
 
 def _samples(model: nn.Module, prepare: Any, feed: Feed, classes: Sequence[str], count: int = 1000) -> Samples:

@@ -1,0 +1,97 @@
+"""`inksight train` at the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from inksight.cli import app
+from inksight.errors import UsageError
+from inksight.training.progress import Progress, duration
+
+from .made import write_bars
+
+OPTIONS = ["--model", "simple_cnn", "--epochs", "2", "--batch-size", "32", "--threads", "1", "--no-tensorboard"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bars(tmp_path_factory.mktemp("data") / "bars.h5")
+
+
+def test_it_prints_what_to_do_next(data: Path, home: Path) -> None:
+    result = CliRunner().invoke(app, ["train", str(data), *OPTIONS, "--name", "mine"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert f"bundle   {home / 'runs' / 'mine' / 'bundle'}" in result.stdout
+    assert "inksight serve" in result.stdout
+    assert "epoch 2/2" in result.stderr
+    assert "img/s" in result.stderr
+
+
+def test_json_is_one_document(data: Path) -> None:
+    result = CliRunner().invoke(app, ["train", str(data), *OPTIONS, "--json"], catch_exceptions=False)
+    document = json.loads(result.stdout)
+    assert set(document) == {"folder", "bundle", "metrics", "history"}
+    assert len(document["history"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--backbone", "resnet18"], "contradicts"),
+        (["--option", "width"], "KEY=VALUE"),
+        (["--epochs", "many"], "--epochs: 'many' is not a whole number"),
+        (["--scheduler", "linear"], "--scheduler"),
+        (["--option", "width=3"], "width"),
+    ],
+)
+def test_wrong_options_are_named(data: Path, arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        CliRunner().invoke(app, ["train", str(data), *OPTIONS, *arguments], catch_exceptions=False)
+
+
+def test_help_does_not_load_torch() -> None:
+    code = "import sys, inksight.cli; assert not {'torch', 'numpy', 'h5py'} & set(sys.modules), 'slow import'"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (59.4, "59s"), (200, "3m20s"), (7500, "2h05m")])
+def test_durations_read_well(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+class Terminal:
+    def __init__(self, live: bool) -> None:
+        self.live, self.text = live, ""
+
+    def isatty(self) -> bool:
+        return self.live
+
+    def write(self, text: str) -> int:
+        self.text += text
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+def test_progress_is_live_on_a_terminal_and_sparse_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("inksight.training.progress.time.monotonic", lambda: clock[0])
+    for live, lines in ((True, 0), (False, 4)):
+        clock[0] = 0.0
+        stream = Terminal(live)
+        progress = Progress(2, 1000, stream=stream)  # type: ignore[arg-type]
+        for step in range(1, 1000):
+            clock[0] += 0.125
+            progress.step(1, step, 0.5, 0.75, 1234.0)
+        assert stream.text.count("\n") == lines
+        assert stream.text.count("\r") == (0 if not live else pytest.approx(500, abs=5))
+        assert "accuracy 75.0%" in stream.text
+        assert "1,234 img/s" in stream.text
+        assert stream.text.split(" left")[0].endswith("2m05s" if live else "1m35s")
