@@ -13,6 +13,7 @@ import typer
 
 from inksight.cli.data import app as data_app
 from inksight.cli.evaluate import evaluate
+from inksight.cli.models import app as models_app
 from inksight.cli.output import print_error
 from inksight.cli.predict import predict
 from inksight.cli.quickstart import quickstart
@@ -47,6 +48,7 @@ def _root(
 
 app.add_typer(data_app, name="data")
 app.command("evaluate")(evaluate)
+app.add_typer(models_app, name="models")
 app.command("predict")(predict)
 app.command("quickstart")(quickstart)
 app.command("serve")(serve)
