@@ -85,9 +85,8 @@ def _scan(edges: Edges) -> _Sides:
     top, bottom = top[meets], bottom[meets]
     across, down = edges.x1 - edges.x0, 2 * LINES * (edges.y1 - edges.y0)
     # Crossings are multiples of 1 / down; half of that keeps whole numbers whole when they are computed step by step.
-    at_top: Floats = edges.x0 + (across * ((2 * top + 1) * GRID - 2 * LINES * edges.y0) + 0.5) / down + 0.5
-    slope: Floats = across * (2 * GRID) / down
-    return _Sides(edges, top, bottom, at_top, slope)
+    at_top = edges.x0 + (across * ((2 * top + 1) * GRID - 2 * LINES * edges.y0) + 0.5) / down + 0.5
+    return _Sides(edges, top, bottom, np.asarray(at_top, np.float64), across * (2 * GRID) / down)
 
 
 def _line(y: Ints) -> Ints:

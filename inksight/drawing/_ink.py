@@ -1,0 +1,172 @@
+"""Finding ink in a picture: which pixels the pen touched, on screen or on paper.
+
+Not guaranteed: right answers where ink is no darker (or lighter) than the shadows around it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from inksight.errors import DrawingError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Grey = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+LONGEST = 400
+"""Larger pictures are reduced to at most this many pixels a side, twice what lines are widened at."""
+
+CONTRAST = 24
+"""Grey levels below which a difference is no ink."""
+
+STRONG, WEAK = 0.45, 0.3
+"""Shares of the darkest ink's contrast: from the first on a pixel is ink, from the second on if it touches such a pixel.
+On paper the second is nearer the first, which leaves out printed lines and what shows through from the back."""
+
+
+def to_grey(image: Image | npt.NDArray[Any]) -> Grey:
+    """Return a picture as uint8 `(H, W)`, at most LONGEST a side; coloured ink counts by the channel that shows it best.
+
+    Transparent parts are white, or black if nothing would be seen on white.
+    """
+    from PIL import Image, ImageOps
+
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(_checked(image))
+    image = ImageOps.exif_transpose(image)
+    factor = -(-max(image.size) // LONGEST)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        for paper in ("white", "black"):
+            flat = Image.alpha_composite(Image.new("RGBA", image.size, paper), image)
+            grey = _best_channel(np.asarray(flat.convert("RGB").reduce(factor)))
+            if np.ptp(grey) >= CONTRAST:
+                break
+        return grey
+    if image.mode.startswith(("I", "F")):  # 16 bits, or unknown units
+        values = np.nan_to_num(np.asarray(image, np.float64))
+        low, high = values.min(), values.max()
+        image = Image.fromarray(((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8))
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L").reduce(factor))
+    return _best_channel(np.asarray(image.convert("RGB").reduce(factor)))
+
+
+def _checked(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3, 4))):
+        raise DrawingError(
+            f"an array of {image.dtype} {image.shape} is no picture", hint="Give uint8 (H, W), (H, W, 3) or (H, W, 4)."
+        )
+    if image.size == 0:
+        raise DrawingError(f"the picture {image.shape} is empty", hint="Give at least one pixel.")
+    return np.ascontiguousarray(image[..., 0] if image.shape[2:] == (1,) else image)
+
+
+def _best_channel(rgb: Grey) -> Grey:
+    """The darkest channel on light paper, the lightest on dark: yellow on white is as good an ink as black."""
+    light = np.median(np.concatenate([rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]])) > 127
+    grey: Grey = rgb.min(axis=2) if light else rgb.max(axis=2)
+    return grey
+
+
+def find_ink(grey: Grey) -> Grey:
+    """Return the ink of a picture `(H, W)`, dark on light or light on dark, on screen or on paper.
+
+    0 is paper, 255 as inked as the surroundings, and 128 the edge of a line.
+    """
+    from scipy import ndimage
+
+    grey = _without_frame(grey)
+    ring = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
+    quarter, paper, three_quarters = np.percentile(ring, [25, 50, 75])
+    picture = grey.astype(np.float32)
+    noise = _noise(picture)
+    if noise > 1:
+        picture = ndimage.gaussian_filter(picture, 1.0)
+    if three_quarters - quarter < CONTRAST / 2:
+        return _select(_towards_ink(picture - np.float32(paper)), WEAK, noise)
+    # Light is uneven. First a wide look around for the paper, for wide pens; then as wide as the lines need, since
+    # shadows are narrower than that for thin ones.
+    reach = min(grey.shape) / 5
+    for _ in range(2):
+        ink = _select(_flattened(picture, reach), (STRONG + WEAK) / 2, noise)
+        reach = min(reach, 5 * line_width(ink > 127) + 6)
+    return ink
+
+
+def _select(contrast: Floats, weakest: float, noise: float) -> Grey:
+    """Keep what contrasts strongly, with what weakly (from the share `weakest` on) contrasts beside it."""
+    from scipy import ndimage
+
+    # A thin pen on a large sheet covers a few thousandths; less than one in a thousand is dirt.
+    peak = float(np.percentile(contrast, 99.9) if noise > 1 else contrast.max())
+    if peak < max(CONTRAST, 4 * noise):
+        return np.zeros(contrast.shape, np.uint8)
+    strong, weak = contrast > STRONG * peak, contrast > weakest * peak
+    parts, count = ndimage.label(weak, np.ones((3, 3)))
+    area = np.bincount(parts.ravel(), minlength=count + 1)
+    keep = np.bincount(parts[strong], minlength=count + 1) > 0
+    # A dot of the pen covers three quarters of its width squared; less is a speck.
+    keep &= area >= max(0.4 * line_width(weak) ** 2, 6.0 if noise > 1 else 0.0)
+    keep[0] = False
+    # Near strong ink the edge is at half of that; near weak ink it is at half of the weak.
+    near = np.maximum(ndimage.maximum_filter(contrast, 5), STRONG * peak)
+    level = np.clip(255 * contrast / near, 0, 255).astype(np.uint8)
+    return np.where(ndimage.binary_dilation(keep[parts], np.ones((3, 3))), level, np.uint8(0))
+
+
+def _noise(picture: Floats) -> float:
+    """Standard deviation of the noise between neighbouring pixels; 0 for pictures that a program drew."""
+    return float(np.median(np.abs(np.diff(picture, axis=1)))) / (0.6745 * 2**0.5) if picture.shape[1] > 1 else 0.0
+
+
+def _towards_ink(difference: Floats) -> Floats:
+    """Turn differences from paper so that ink is positive: ink is the side with more of it."""
+    dark = float(np.count_nonzero(difference < -CONTRAST))
+    light = float(np.count_nonzero(difference > CONTRAST))
+    return -difference if dark >= light else difference
+
+
+def _flattened(picture: Floats, reach: float) -> Floats:
+    """Contrast to the paper around each pixel, looking for paper `reach` pixels around, where light is uneven."""
+    from PIL import Image
+    from scipy import ndimage
+
+    height, width = picture.shape
+    factor = max(1, min(min(height, width) // 64, int(reach / 3)))
+    coarse = np.asarray(Image.fromarray(picture).reduce(factor))
+    window = max(3, round(reach / factor))
+    # Lines are thin: what deviates from its surroundings deviates towards ink.
+    detail = coarse - ndimage.uniform_filter(coarse, window)
+    if (detail**3).sum() > 0:
+        picture, coarse = 255 - picture, 255 - coarse
+    paper = ndimage.gaussian_filter(ndimage.grey_closing(coarse, (window, window)), window / 4)
+    light = np.asarray(Image.fromarray(paper).resize((width, height), Image.Resampling.BILINEAR))
+    return (light - picture) * (255 / np.maximum(light, 32))
+
+
+def line_width(mask: Mask) -> float:
+    """Estimate the width of a mask's lines: twice its area by its outline; diagonals make that 4 / pi too long."""
+    padded = np.pad(mask, 1)
+    outline = np.count_nonzero(padded[1:] != padded[:-1]) + np.count_nonzero(padded[:, 1:] != padded[:, :-1])
+    return float(2 * np.count_nonzero(mask) / max(outline * np.pi / 4, 1))
+
+
+def _without_frame(grey: Grey) -> Grey:
+    """Cut off a thin plain frame around the paper, as screenshots and scans have."""
+    for thickness in range(1, 1 + min(grey.shape) // 20):
+        inside = grey[thickness:-thickness, thickness:-thickness]
+        frame = float(grey[thickness - 1, thickness - 1])
+        edges = [inside[0], inside[-1], inside[:, 0], inside[:, -1]]
+        if all(np.mean(np.abs(edge - frame) < CONTRAST) > 0.95 for edge in edges):
+            continue  # still frame, or margin
+        paper = float(np.median(inside))
+        plain = all(np.mean(np.abs(edge - paper) < CONTRAST) > 0.9 for edge in edges)
+        return inside if plain and abs(paper - frame) > 2 * CONTRAST else grey
+    return grey
