@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inksight.drawing import render, simplify
+from inksight.drawing import render, simplify, simplify_many
 from tests.drawing import oracle
 
 raw = oracle.drawings(st.floats(-2000, 2000), max_points=30)
@@ -101,3 +101,9 @@ def test_a_comb_takes_bounded_work(teeth: int) -> None:
     """A regular zigzag splits once per level, the worst case of the algorithm."""
     comb = [[[float(i) for i in range(teeth)], [0.0, 255.0] * (teeth // 2)]]
     assert 2 <= len(simplify(comb)[0][0]) <= 40_000
+
+
+@given(st.lists(raw, max_size=6))
+def test_many_at_once_are_what_each_is_alone(many: list[list[list[list[float]]]]) -> None:
+    many.insert(len(many) // 2, [])
+    assert simplify_many(many) == [simplify(one) for one in many]
