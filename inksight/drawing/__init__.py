@@ -8,7 +8,7 @@
 
 from inksight.drawing.centring import shift_to_centroid
 from inksight.drawing.render import SIZE, render, render_many
-from inksight.drawing.simplify import simplify
+from inksight.drawing.simplify import simplify, simplify_many
 from inksight.drawing.strokes import MAX_POINTS, Strokes, parse, validate
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "render_many",
     "shift_to_centroid",
     "simplify",
+    "simplify_many",
     "validate",
 ]

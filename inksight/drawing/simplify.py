@@ -66,9 +66,9 @@ def simplify_many(drawings: Sequence[Strokes]) -> list[list[list[list[int]]]]:
     kept = _peucker(sampled_x, sampled_y, np.r_[0, ends[:-1]], ends - 1)
     xs = np.floor(sampled_x[kept] + 0.5).astype(np.int64).tolist()
     ys = np.floor(sampled_y[kept] + 0.5).astype(np.int64).tolist()
-    cuts = np.searchsorted(kept, np.r_[0, ends]).tolist()
+    cuts: list[int] = np.atleast_1d(np.searchsorted(kept, np.r_[0, ends])).tolist()
     strokes = [[xs[a:b], ys[a:b]] for a, b in pairwise(cuts)]
-    parts = np.r_[0, np.cumsum(points.drawing_strokes)].tolist()
+    parts: list[int] = np.r_[0, np.cumsum(points.drawing_strokes)].tolist()
     return [strokes[a:b] for a, b in pairwise(parts)]
 
 

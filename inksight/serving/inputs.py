@@ -11,11 +11,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
-from inksight.drawing.strokes import validate
+from inksight.drawing.strokes import MAX_COORDINATE, MAX_POINTS, validate
 from inksight.errors import UsageError
 from inksight.serving.errors import MediaTypeError, TooLargeError
 from inksight.serving.pictures import from_data_url
@@ -26,28 +28,22 @@ DOT = 3.0
 LARGE_BODY = 65_536
 """Bytes from which a body is parsed in a thread, so that it does not hold up the other requests."""
 
+Numbers = npt.NDArray[Any]
+
 _SHAPE = 'Send {"strokes": [[[x, ...], [y, ...]], ...]} or {"image": "data:image/png;base64,..."}.'
 
 
 @dataclass(slots=True, frozen=True)
 class StrokeInput:
-    """Checked strokes, `[[xs, ys], ...]`, and how many points they have."""
+    """Checked strokes, `[[xs, ys], ...]`, how many points they have, and whether they are simplified already.
+
+    Simplified are whole numbers that span 0..255 from the corner, as in Quick, Draw!'s files.
+    """
 
     strokes: list[Any]
     points: int
+    simplified: bool
     kind = "strokes"
-
-    def is_simplified(self) -> bool:
-        """Whether the strokes are in Quick, Draw!'s simplified form: whole numbers that span 0..255 from the corner."""
-        xs = [x for stroke in self.strokes for x in stroke[0]]
-        ys = [y for stroke in self.strokes for y in stroke[1]]
-        return (
-            min(xs) == 0
-            and min(ys) == 0
-            and max(max(xs), max(ys)) == 255
-            and all(float(value).is_integer() for value in xs)
-            and all(float(value).is_integer() for value in ys)
-        )
 
 
 @dataclass(slots=True, frozen=True)
@@ -168,12 +164,43 @@ def read_strokes(value: object) -> StrokeInput | Blank:
         value = [stroke for stroke in value if stroke not in ([[], []], [[], [], []])]
         if not value:
             return Blank([])
-    strokes = validate(value)
-    if len(strokes) == 1:
-        xs, ys = strokes[0]
-        if max(xs) - min(xs) <= DOT and max(ys) - min(ys) <= DOT:
-            return Blank(strokes)
-    return StrokeInput(strokes, sum(len(stroke[0]) for stroke in strokes))
+    x, y = _arrays(value)
+    if not isinstance(value, list) or len(x) > MAX_POINTS or not _within(x) or not _within(y):
+        strokes = validate(value)
+        x, y = _arrays(strokes)
+    else:
+        strokes = value
+    low_x, high_x, low_y, high_y = float(x.min()), float(x.max()), float(y.min()), float(y.max())
+    if len(strokes) == 1 and high_x - low_x <= DOT and high_y - low_y <= DOT:
+        return Blank(strokes)
+    whole = x.dtype.kind == y.dtype.kind == "i"
+    return StrokeInput(strokes, len(x), whole and low_x == low_y == 0 and max(high_x, high_y) == 255)
+
+
+def _arrays(strokes: Any) -> tuple[Numbers, Numbers]:
+    """Return all xs and all ys end to end, or two empty arrays for anything that is not simply lists of numbers.
+
+    A quick look that finds nothing wrong in 10 us; `validate` takes ten times as long and says what is wrong.
+    """
+    nothing = np.empty(0)
+    try:
+        if any(len(stroke[0]) != len(stroke[1]) or not stroke[0] for stroke in strokes):
+            return nothing, nothing
+        axes = [np.array([v for stroke in strokes for v in stroke[axis]]) for axis in (0, 1)]
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError):
+        return nothing, nothing
+    if any(values.ndim != 1 or values.dtype.kind not in "if" for values in axes):
+        return nothing, nothing
+    for stroke in strokes:
+        if type(stroke) is not list or not 2 <= len(stroke) <= 3 or any(type(axis) is not list for axis in stroke):
+            return nothing, nothing
+        if len(stroke[-1]) != len(stroke[0]):
+            return nothing, nothing
+    return axes[0], axes[1]
+
+
+def _within(values: Numbers) -> bool:
+    return bool(values.size) and values.min() >= -MAX_COORDINATE and values.max() <= MAX_COORDINATE
 
 
 def _text(value: object) -> str | None:

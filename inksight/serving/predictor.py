@@ -37,7 +37,6 @@ LONG_DRAWING = 2_000
 """Points from which simplifying a drawing is left to a thread, so that it does not hold up the other requests."""
 
 Image = npt.NDArray[np.uint8]
-Drawn = list[list[list[int]]]
 
 
 @dataclass(slots=True)
@@ -78,7 +77,7 @@ class Predictor:
         self.models = models
         self._settings = settings
         self._on_batch = on_batch
-        self._batchers: dict[str, tuple[LiveModel, Batcher[Drawn | Image, tuple[Image, Any]]]] = {}
+        self._batchers: dict[str, tuple[LiveModel, Batcher[StrokeInput | Image, tuple[Image, Any]]]] = {}
         # Two threads: decoding is CPU work, and more of it at once would only starve the event loop.
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="read")
         self._runners = ThreadPoolExecutor(2, thread_name_prefix="model")
@@ -95,7 +94,7 @@ class Predictor:
         self._readers.shutdown(wait=True)
         self._runners.shutdown(wait=True)
 
-    async def _prepare(self, source: Source, model: LiveModel) -> Drawn | Image:
+    async def _prepare(self, source: Source, model: LiveModel) -> StrokeInput | Image:
         if isinstance(source, Picture):
             loop = asyncio.get_running_loop()
             read = partial(read_picture, source.data, model, self._settings.max_pixels)
@@ -104,12 +103,13 @@ class Predictor:
             raise DrawingError(f"model {model.name!r} judges photos, not strokes", hint='Send {"image": ...}.')
         if isinstance(source, Blank):
             return np.zeros(model.input_shape, np.uint8)
-        if source.points > LONG_DRAWING:
+        if source.points > LONG_DRAWING and not source.simplified:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._readers, simplified, source)
-        return simplified(source)
+            strokes = await loop.run_in_executor(self._readers, drawing.simplify, source.strokes)
+            return StrokeInput(strokes, sum(len(stroke[0]) for stroke in strokes), True)
+        return source
 
-    def _batcher(self, model: LiveModel) -> Batcher[Drawn | Image, tuple[Image, Any]]:
+    def _batcher(self, model: LiveModel) -> Batcher[StrokeInput | Image, tuple[Image, Any]]:
         known = self._batchers.get(model.name)
         if known is None or known[0] is not model:
             batcher = Batcher(
@@ -123,11 +123,6 @@ class Predictor:
         return known[1]
 
 
-def simplified(source: StrokeInput) -> Drawn:
-    """Return the strokes as Quick, Draw! simplifies them; those that already are in its 0..255 box stay as they are."""
-    return source.strokes if source.is_simplified() else drawing.simplify(source.strokes)
-
-
 def read_picture(data: bytes, model: LiveModel, max_pixels: int) -> Image:
     """Decode a picture and make it the model's input: a bitmap for drawings, a square of colours for photos."""
     picture = open_picture(data, max_pixels=max_pixels)
@@ -139,18 +134,24 @@ def read_picture(data: bytes, model: LiveModel, max_pixels: int) -> Image:
     return image
 
 
-def run_batch(model: LiveModel, items: Sequence[Drawn | Image]) -> list[tuple[Image, npt.NDArray[np.float32]]]:
-    """Draw what is still strokes, all in one go, and judge everything in one run of the model."""
+def run_batch(model: LiveModel, items: Sequence[StrokeInput | Image]) -> list[tuple[Image, npt.NDArray[np.float32]]]:
+    """Simplify and draw what is still strokes, all in one go, and judge everything in one run of the model."""
     images = np.empty((len(items), *model.input_shape), np.uint8)
-    drawn: list[Drawn] = []
+    drawings: list[drawing.Strokes] = []
     places: list[int] = []
+    raw: list[int] = []
     for index, item in enumerate(items):
         if isinstance(item, np.ndarray):
             images[index] = item
-        else:
-            drawn.append(item)
-            places.append(index)
-    if drawn:
-        images[places] = drawing.render_many(drawn, size=model.input_shape[0])
+            continue
+        if not item.simplified:
+            raw.append(len(drawings))
+        drawings.append(item.strokes)
+        places.append(index)
+    if raw:
+        for index, strokes in zip(raw, drawing.simplify_many([drawings[index] for index in raw]), strict=True):
+            drawings[index] = strokes
+    if drawings:
+        images[places] = drawing.render_many(drawings, size=model.input_shape[0])
     probabilities = model.classifier.predict_proba(images)
     return [(images[index], probabilities[index]) for index in range(len(items))]
