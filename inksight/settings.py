@@ -148,6 +148,17 @@ class PrepareSettings(Settings):
     strict: bool = setting(False, "Photos: fail when a file had to be skipped.")
 
 
+class BenchSettings(Settings):
+    """How models are timed (`inksight bench`)."""
+
+    section = "bench"
+
+    batches: list[int] = setting([1, 8, 64], "Images per call to time.", at_least=1, at_most=4096)
+    threads: list[int] = setting([1], "Threads per call to time; 0: all cores.", at_least=0)
+    seconds: float = setting(1.0, "Seconds per model, batch size and number of threads.", more_than=0)
+    runtime: str = setting("onnx", "What answers.", choices=("onnx", "torch"))
+
+
 class CompressSettings(Settings):
     """A smaller bundle made from a bundle (`inksight compress`)."""
 
@@ -160,9 +171,9 @@ class CompressSettings(Settings):
         choices=("none", "float16", "int8"),
     )
     epochs: int = setting(
-        3, "Pruning: passes over the training images, learning the original's answers; 0: none.", at_least=0
+        5, "Pruning: passes over the training images, learning the original's answers; 0: none.", at_least=0
     )
-    learning_rate: float = setting(0.002, "Pruning: highest learning rate of these passes.", more_than=0)
+    learning_rate: float = setting(0.01, "Pruning: highest learning rate of these passes.", more_than=0)
     max_images: int = setting(50_000, "Pruning: at most this many training images are learnt from.", at_least=128)
     max_drop: float = setting(
         0.02, "Refuse when accuracy on validation falls by more than this (0.02: two points).", at_least=0, at_most=1
@@ -190,6 +201,7 @@ class EvaluateSettings(Settings):
     compare: str | None = setting(None, "A second model, judged on the same samples and compared.")
     threads: int = setting(1, "Threads per prediction; 0: all cores.", at_least=0)
     speed: bool = setting(True, "Time the model, which takes about two seconds.")
+    explain: bool = setting(True, "Show where the model looked in some pictures.")
 
 
 class GateSettings(Settings):
@@ -206,3 +218,16 @@ class GateSettings(Settings):
     min_accuracy: float | None = setting(None, "Least accuracy, 0..1.", at_least=0, at_most=1)
     max_latency_ms: float | None = setting(None, "Most milliseconds for one prediction, measured here.", more_than=0)
     max_megabytes: float | None = setting(None, "Largest bundle, in MB (1e6 bytes).", more_than=0)
+
+
+class AuditSettings(Settings):
+    """What to look for in a dataset file (`inksight data audit`)."""
+
+    section = "audit"
+
+    near: float = setting(
+        0.1, "Share of ink by which near-duplicates may differ after alignment.", more_than=0, at_most=0.5
+    )
+    mislabelled: bool = setting(True, "Look for pictures that are likely to stand under the wrong class.")
+    most: int = setting(120, "Most pictures on a sheet; the JSON always lists all.", at_least=1, at_most=2000)
+    seed: int = setting(0, "How pictures are dealt to the folds follows from it.", at_least=0)

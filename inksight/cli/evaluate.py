@@ -39,6 +39,7 @@ def evaluate(
         compare=settings.compare,
         threads=settings.threads,
         speed=settings.speed,
+        explain=settings.explain,
     )
     m = found.metrics
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{m['model']['name']}-{m['data']['name']}-{m['split']}")

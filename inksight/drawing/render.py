@@ -64,10 +64,24 @@ def render_many(drawings: Sequence[Strokes], size: int = SIZE) -> npt.NDArray[np
     return bitmaps
 
 
+def render_layers(strokes: Strokes, size: int = SIZE) -> npt.NDArray[np.uint8]:
+    """Draw each stroke of one drawing by itself, where it lies in the whole: uint8 `(S, size, size)`; see `render`.
+
+    Painting the layers over one another gives the drawing, to within 1 grey level.
+    """
+    points = flatten([strokes])
+    return _layers(points, size) if len(points.stroke_lengths) else np.zeros((0, size, size), np.uint8)
+
+
 def _render(points: Points, size: int) -> npt.NDArray[np.uint8]:
-    strokes = len(points.stroke_lengths)
-    if strokes == 0:
+    if len(points.stroke_lengths) == 0:
         return np.zeros((len(points.drawing_strokes), size, size), np.uint8)
+    return _paint(_layers(points, size), points.drawing_strokes)
+
+
+def _layers(points: Points, size: int) -> npt.NDArray[np.uint8]:
+    """Return what each stroke covers: uint8 `(strokes, size, size)`."""
+    strokes = len(points.stroke_lengths)
     x, y = _centre(points)
     scale = size / (BOX + 2 * MARGIN)
     edges = outline(
@@ -76,7 +90,7 @@ def _render(points: Points, size: int) -> npt.NDArray[np.uint8]:
         np.repeat(np.arange(strokes), points.stroke_lengths),
         round_pen(LINE_WIDTH / 2, scale),
     )
-    return _paint(coverage(edges, strokes, size), points.drawing_strokes)
+    return coverage(edges, strokes, size)
 
 
 def _centre(points: Points) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -95,7 +95,7 @@ def render_html(evaluation: Evaluation) -> str:
             focus=_matrix_view("focus", matrix, m["classes"], np.array(focus), cells=True) if focus else None,
             cells=_cells(matrix, m["classes"], order) if len(rows) > MOST_CELLS else {"names": []},
             reliability=_dots(m["calibration"]["bins"]),
-            explanations=evaluation.explanations,
+            explanations=[{**row, "picture": photo_uri(row["picture"])} for row in evaluation.explanations],
             distribution=_distribution(m),
             splits=list(m["distribution"]),
             speed=_speed(m["model"]),
@@ -119,16 +119,22 @@ def picture_uri(image: Any) -> str:
     from PIL import Image
 
     pixels = np.asarray(image)
+    if pixels.ndim == 3:
+        return photo_uri(pixels)
     stream = io.BytesIO()
-    if pixels.ndim == 2:
-        Image.fromarray(np.stack([np.full_like(pixels, 29), pixels], axis=-1), "LA").save(stream, "PNG", optimize=True)
-        kind = "png"
-    else:
-        photo = Image.fromarray(pixels)
-        photo.thumbnail((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.LANCZOS)
-        photo.save(stream, "JPEG", quality=85)
-        kind = "jpeg"
-    return data_uri(stream.getvalue(), kind)
+    Image.fromarray(np.stack([np.full_like(pixels, 29), pixels], axis=-1)).save(stream, "PNG", optimize=True)
+    return data_uri(stream.getvalue(), "png")
+
+
+def photo_uri(pixels: Any) -> str:
+    """Return uint8 (H, W, 3) as the data URI of a JPEG of at most 224 px."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    photo = Image.fromarray(pixels)
+    photo.thumbnail((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.LANCZOS)
+    photo.save(stream, "JPEG", quality=85)
+    return data_uri(stream.getvalue(), "jpeg")
 
 
 def data_uri(content: bytes, kind: str) -> str:

@@ -40,13 +40,15 @@ def evaluate(
     compare: str | Path | Classifier | None = None,
     threads: int = 1,
     speed: bool = True,
+    explain: bool = True,
 ) -> Evaluation:
     """Judge `model` (a bundle's path, a name, or a loaded one) on a split of a dataset file and return the Evaluation.
 
     `data` is a dataset file, its name or a preset; default: the file the model was trained on. `out` is the folder to
     write the report to; `compare` a second model that answers the same samples. `threads` per prediction when models
-    are loaded here; `speed` times them. Raises NotFoundError for what does not exist, DataError when the dataset is no
-    longer the one trained on, UsageError when the model lacks one of its classes or the split is empty.
+    are loaded here; `speed` times them; `explain` adds pictures of where the model looked. Raises NotFoundError for
+    what does not exist, DataError when the dataset is no longer the one trained on, UsageError when the model lacks one
+    of its classes or the split is empty.
     """
     if split not in SPLITS:
         raise unknown("split", split, SPLITS, option="--split")
@@ -58,6 +60,10 @@ def evaluate(
     found = _judged(first, dataset, split, timed=timed)
     if second is not None:
         found = with_comparison(found, _judged(second, dataset, split, timed=timed, classes=first.classes))
+    if explain:
+        from inksight.evaluation.looks import with_explanations
+
+        found = with_explanations(found, first)
     if out is not None:
         found.write(out)
     return found

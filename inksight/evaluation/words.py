@@ -79,7 +79,9 @@ def _lede(m: dict[str, Any]) -> str:
     )
     if m["worst_classes"]:
         worst = next(row for row in m["per_class"] if row["class"] == m["worst_classes"][0])
-        text += f" Its best class is {m['best_classes'][0]}, its weakest {worst['class']} at {pct(worst['recall'])}."
+        text += (
+            f" Its best class is “{m['best_classes'][0]}”, its weakest “{worst['class']}” at {pct(worst['recall'])}."
+        )
     gap = m["calibration"]["overconfidence"]
     if gap is not None and abs(gap) >= 0.03:
         text += f" It is {'too' if gap > 0 else 'not'} sure {'of itself' if gap > 0 else 'enough of itself'}."
@@ -153,7 +155,7 @@ def _temperature(m: dict[str, Any]) -> str:
 def _explanations(m: dict[str, Any]) -> str:
     method = m.get("explanations", {}).get("method", "")
     how = {
-        "grad-cam": "Grad-CAM (Selvaraju et al. 2017): the last convolution's maps, weighted by their gradients",
+        "grad-cam": "Grad-CAM (Selvaraju et al. 2017) with each place's own gradient on the last convolution's maps",
         "occlusion": "Occlusion (Zeiler and Fergus 2014): how much the answer loses when a patch is covered",
     }.get(method, method)
     return f"Red marks what counted for the answer given, right or wrong. {how}." if how else ""

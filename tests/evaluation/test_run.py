@@ -9,15 +9,18 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import pytest
+from torch import nn
 from typer.testing import CliRunner
 
 from inksight.bundle import Classifier
+from inksight.bundle.network import Network
 from inksight.cli import app
 from inksight.data.dataset import DatasetWriter, open_dataset
 from inksight.errors import DataError, NotFoundError, UsageError
 from inksight.evaluation import evaluate
 from inksight.evaluation.run import answers_of
 from inksight.evaluation.speed import measure_speed
+from inksight.models.preprocess import Preprocess
 
 CLASSES = ["left", "right", "top"]
 
@@ -32,6 +35,11 @@ class Brightest:
         dataset = {"name": "made", "sha256": sha256, "path": str(data) if data else None}
         self.description: dict[str, Any] = {"dataset": dataset, "architecture": {"name": "none", "parameters": 0}}
         self.calls: list[int] = []
+
+    def network(self) -> Network:
+        """Return a network without convolutions, so that explanations fall back to occlusion."""
+        shape = {"input_shape": [8, 8], "size": [8, 8], "channels": 1, "mean": [0.0], "std": [1.0]}
+        return Network(Preprocess(shape), nn.Sequential(nn.Flatten(), nn.Linear(64, len(self.classes))))
 
     def predict_proba(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         self.calls.append(len(images))
@@ -71,6 +79,8 @@ def test_labels_follow_names_not_numbers(dataset: Path, tmp_path: Path) -> None:
     assert recall == {"left": 1, "right": 0.9, "top": 1}
     assert found.metrics["worst_errors"][0]["id"].startswith("test-")
     assert found.metrics["calibration"]["temperature"] is not None
+    assert found.metrics["explanations"]["method"] == "occlusion"
+    assert len(found.explanations) == 3 + 2
     assert found.metrics["distribution"]["train"] == {"left": 12, "right": 12, "top": 12}
 
 
@@ -143,6 +153,7 @@ def test_the_command(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert printed["accuracy"] == pytest.approx(58 / 60, abs=1e-6)
     assert Path(printed["report"]) == tmp_path / "out" / "report.html"
     assert (tmp_path / "out" / "report.json").is_file()
+    assert "Where it looks" in (tmp_path / "out" / "report.html").read_text("utf-8")
     plain = run(app, ["evaluate", "any", "--data", str(dataset), "--compare", "other", "--no-speed"])
     assert plain.exit_code == 0, plain.output
     assert "Right on 96.7" in plain.stdout
