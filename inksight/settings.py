@@ -186,6 +186,7 @@ class PredictSettings(Settings):
 
     section = "predict"
 
+    explain: Path | None = setting(None, "PNG file to write: where the model looked, or which strokes mattered.")
     top: int = setting(3, "Labels per answer, the most probable first.", at_least=1)
     threads: int = setting(1, "Threads per prediction; 0: all cores.", at_least=0)
 

@@ -43,6 +43,10 @@ def predict(
     stdin = sys.stdin.buffer.read() if STANDARD_INPUT in files else b""
     answers = list(answer(classifier, files, top=settings.top, stdin=stdin))
     failed = [one for one in answers if one.error is not None]
+    if settings.explain is not None and not failed:
+        from inksight.evaluation.explain import explain_files
+
+        say(f"explained in {explain_files(classifier, files, settings.explain)}")
     if json:
         print_json([one.as_dict() for one in answers])
     else:

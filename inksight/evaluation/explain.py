@@ -134,6 +134,13 @@ def explain_file(classifier: Classifier, path: str | Path) -> Explanation | Stro
     return explain_strokes(classifier, parse(text.split(b"\n")[0] if text.count(b"\n{") else text))
 
 
+def explain_files(classifier: Classifier, paths: Sequence[str], target: Path) -> Path:
+    """Write the explanation of one file's answer as a PNG file; raises UsageError for folders and several files."""
+    if len(paths) != 1 or not Path(paths[0]).is_file():
+        raise UsageError("--explain needs exactly one picture or drawing", hint="Name one file, no folder.")
+    return explain_file(classifier, paths[0]).save(target)
+
+
 def occlusion(classifier: Classifier, image: Images, target: int) -> Heat:
     """Return how much the log odds of class `target` fall where a square covers the image: float32 (H, W), 0..1.
 

@@ -20,7 +20,7 @@ from inksight.bundle.network import Network
 from inksight.drawing.render import render_layers
 from inksight.errors import NotFoundError, UsageError
 from inksight.evaluation import explain as module
-from inksight.evaluation.explain import explain, explain_file, explain_many, explain_strokes
+from inksight.evaluation.explain import explain, explain_file, explain_files, explain_many, explain_strokes
 from inksight.evaluation.gradcam import gradient_maps
 from inksight.models.preprocess import Preprocess
 
@@ -187,3 +187,14 @@ def test_files_of_both_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     asked: Callable[..., Any] = lambda classifier, path: path  # noqa: E731
     monkeypatch.setattr(module, "explain", asked)
     assert explain_file(model, picture) == picture  # type: ignore[comparison-overlap]
+
+
+def test_the_option_of_predict_takes_one_file(tmp_path: Path) -> None:
+    model = classifier(Corner(), (28, 28), ["no", "yes"])
+    one = tmp_path / "one.json"
+    one.write_text('{"strokes": [[[0, 255], [0, 9]], [[0, 9], [7, 255]]]}')
+    with Image.open(explain_files(model, [str(one)], tmp_path / "seen.png")) as saved:
+        assert saved.size == (448, 448)
+    for wrong in ([str(one), str(one)], [str(tmp_path)], []):
+        with pytest.raises(UsageError, match="exactly one"):
+            explain_files(model, wrong, tmp_path / "none.png")
