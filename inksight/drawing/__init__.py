@@ -7,6 +7,7 @@
 """
 
 from inksight.drawing.centring import shift_to_centroid
+from inksight.drawing.picture import from_picture
 from inksight.drawing.render import SIZE, render, render_many
 from inksight.drawing.simplify import simplify, simplify_many
 from inksight.drawing.strokes import MAX_POINTS, Strokes, parse, validate
@@ -15,6 +16,7 @@ __all__ = [
     "MAX_POINTS",
     "SIZE",
     "Strokes",
+    "from_picture",
     "parse",
     "render",
     "render_many",

@@ -93,4 +93,5 @@ def _place(depth: Floats, line: float, side: float) -> Bitmap:
     )
     beyond = np.asarray(samples) + (LINE_WIDTH / 2 / units - line / 2)
     inked = np.clip(beyond / step + 0.5, 0, 1)
-    return np.rint(255 * inked.reshape(SIZE, _SUB, SIZE, _SUB).mean(axis=(1, 3))).astype(np.uint8)
+    bitmap: Bitmap = np.rint(255 * inked.reshape(SIZE, _SUB, SIZE, _SUB).mean(axis=(1, 3))).astype(np.uint8)
+    return bitmap
