@@ -29,6 +29,10 @@ class ServeSettings(Settings):
     batch_size: int = setting(16, "Most waiting requests that are answered by one run of the model.", at_least=1)
     queue_limit: int = setting(512, "Requests that may wait for a model; one more gets 503.", at_least=1)
     access_log: bool = setting(False, "Log every request as a JSON line, not only errors.")
+    log_predictions: bool = setting(True, "Write every answer to the database: label, confidence, hash of the input.")
+    keep_drawings: bool = setting(False, "Keep the drawings too, so that corrections can be reviewed and learnt from.")
+    log_queue: int = setting(20_000, "Answers kept in memory while the database is away; more are dropped.", at_least=1)
+    log_days: float = setting(90.0, "Days after which logged predictions are deleted; 0 keeps them.", at_least=0)
     shutdown_grace: float = setting(10.0, "Seconds that requests in flight get to finish at shutdown.", at_least=0)
 
 

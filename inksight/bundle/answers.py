@@ -79,10 +79,10 @@ def _answer(model: Classifier, items: list[_Item], top: int) -> Iterator[Answer]
 def _items(model: Classifier, path: str, stdin: bytes) -> Iterator[_Item]:
     try:
         if path == STANDARD_INPUT:
-            strokes = stdin.lstrip()[:1] in (b"{", b"[")
-            yield from (
-                _drawings(model, path, stdin) if strokes else [_Item(path, None, to_input(stdin, model.description))]
-            )
+            if stdin.lstrip()[:1] in (b"{", b"["):
+                yield from _drawings(model, path, stdin)
+            else:
+                yield _Item(path, None, to_input(stdin, model.description))
         elif Path(path).is_dir():
             for file in _files_in(Path(path)):
                 yield from _items(model, str(file), stdin)

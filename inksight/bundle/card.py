@@ -143,7 +143,12 @@ in order."""
 
 
 def _facts(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return [(key, value) for key, value in values.items() if isinstance(value, str | int | float) and value != ""]
+    # A path says something about the machine that trained, nothing to the reader.
+    return [
+        (key, value)
+        for key, value in values.items()
+        if key != "path" and isinstance(value, str | int | float) and value != ""
+    ]
 
 
 def _words(key: str) -> str:

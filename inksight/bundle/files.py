@@ -132,7 +132,7 @@ def check_onnx(data: bytes, description: dict[str, Any], where: str) -> None:
     never end), an input that is not uint8 images of the recorded shape, an output that is not one number per class.
     """
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     try:
         model = onnx.ModelProto.FromString(data)

@@ -15,6 +15,7 @@ from inksight.errors import BundleError
 
 INPUT = "images"
 OUTPUT = "probabilities"
+PREPROCESS = "preprocess/"
 
 
 def to_onnx(network: nn.Module, description: Mapping[str, Any]) -> bytes:
@@ -58,6 +59,11 @@ def serialise(model: Any, description: Mapping[str, Any]) -> bytes:
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     graph = model.graph
+    for number, node in enumerate(graph.node):
+        scopes = {entry.key: entry.value for entry in node.metadata_props}.get("pkg.torch.onnx.name_scopes", "")
+        # Quantisation must leave the preprocessing alone and knows it by this name.
+        inside = repr("preprocess") in scopes or node.name.startswith(PREPROCESS)
+        node.name = f"{PREPROCESS if inside else ''}{node.op_type}_{number}"
     # The exporter notes stack traces, which hold the paths of the machine that trained, on every node and value.
     for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         del part.metadata_props[:]

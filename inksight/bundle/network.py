@@ -110,7 +110,7 @@ def _resize_layer(model: nn.Module, path: str, shape: Any) -> None:
     if layer.bias is not None:
         layer.bias = nn.Parameter(torch.zeros(shape[0]))
     if isinstance(layer, nn.Conv1d | nn.Conv2d):
-        depthwise = layer.groups == layer.in_channels
+        depthwise = layer.groups == layer.in_channels > 1
         layer.groups = shape[0] if depthwise else layer.groups
         layer.out_channels, layer.in_channels = shape[0], shape[1] * layer.groups
     elif isinstance(layer, nn.Linear):

@@ -13,7 +13,7 @@ import os
 import platform
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -28,6 +28,7 @@ from torch import nn
 
 import inksight
 from inksight.bundle.card import model_card
+from inksight.bundle.classifier import Classifier
 from inksight.bundle.description import FORMAT, FORMAT_VERSION, check
 from inksight.bundle.graph import to_onnx
 from inksight.bundle.loading import load, torch_runner
@@ -52,6 +53,9 @@ def save(
     limits: Sequence[str] = (),
     derived: Sequence[Mapping[str, Any]] = (),
     samples: NDArray[np.uint8] | None = None,
+    precision: str = "float32",
+    convert: Callable[[bytes, Mapping[str, Any]], bytes] | None = None,
+    judge: Callable[[Classifier], Mapping[str, Any]] | None = None,
 ) -> Path:
     """Write a trained model as a bundle and return its folder; an older bundle of that name is replaced.
 
@@ -60,6 +64,9 @@ def save(
     changed. `preprocessing`: a Preprocess description plus "kind" ("drawing" or "photo"). `dataset`: name, sha256,
     licence, source, counts. `metrics`: an Evaluation's summary. `samples`: real images uint8 (N, H, W[, 3]) for the
     parity check, of which 1,000 are used; made ones without.
+
+    `convert` turns the exact ONNX graph, once it has passed, into the one of `precision` that is shipped. `judge` is
+    called with the finished bundle, loaded, and returns its metrics; what it raises ends the saving.
 
     Raises BundleError when model.onnx is not the same classifier as the model (a probability differs by more than
     1e-4 or one first answer of 1,000 changes) or the model cannot be built again from its description; ConflictError
@@ -103,7 +110,13 @@ def save(
         write_files(temporary, description, weights, to_onnx(network, description))
         parity = _check_whole(temporary, network, images, real=samples is not None)
         description["parity"] = asdict(parity)
-        write_files(temporary, description, weights, (temporary / "model.onnx").read_bytes())
+        graph = (temporary / "model.onnx").read_bytes()
+        if convert is not None:
+            graph, description["precision"] = convert(graph, description), precision
+        write_files(temporary, description, weights, graph)
+        if judge is not None:
+            description["metrics"] = dict(judge(load(temporary)))
+            write_files(temporary, description, weights, graph)
     return target
 
 

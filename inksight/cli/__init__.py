@@ -11,8 +11,11 @@ import sys
 
 import typer
 
+from inksight.cli.bench import bench
+from inksight.cli.compress import compress
 from inksight.cli.data import app as data_app
 from inksight.cli.evaluate import evaluate
+from inksight.cli.export import export
 from inksight.cli.models import app as models_app
 from inksight.cli.output import print_error
 from inksight.cli.predict import predict
@@ -46,8 +49,11 @@ def _root(
     pass
 
 
+app.command("bench")(bench)
+app.command("compress")(compress)
 app.add_typer(data_app, name="data")
 app.command("evaluate")(evaluate)
+app.command("export")(export)
 app.add_typer(models_app, name="models")
 app.command("predict")(predict)
 app.command("quickstart")(quickstart)

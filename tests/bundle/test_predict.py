@@ -39,7 +39,8 @@ def picture(folder: Path, name: str = "tree.png", size: int = 120) -> Path:
 def test_pictures_paths_bytes_and_arrays_are_one(saved: Path, tmp_path: Path) -> None:
     model = load(saved)
     path = picture(tmp_path)
-    image = Image.open(path)
+    with Image.open(path) as opened:
+        image = opened.copy()
     expected = model.predict_proba(path)
     assert expected.shape == (1, len(CLASSES))
     for given in ([path], str(path), image, [image], [np.asarray(image)], np.asarray(image), np.asarray(image)[None]):
