@@ -158,7 +158,7 @@ class S3Server:
                 f"-s3.config={self.folder / 's3.json'}",
                 "-master.telemetry=false",
                 "-master.volumeSizeLimitMB=64",
-                "-volume.max=30",
+                "-volume.max=500",  # each bucket of a test takes seven
                 "-volume.preStopSeconds=0",
                 *ports,
             ],

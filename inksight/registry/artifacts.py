@@ -10,13 +10,20 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from inksight.errors import BundleError, MissingPartError, UnavailableError, UsageError
 
 _CHUNK = 1 << 20
+_S3: dict[str, Any] = {
+    # Neither clients nor listings are shared: credentials may change, and other processes add and remove what we see.
+    "skip_instance_cache": True,
+    "use_listings_cache": False,
+    # s3fs itself tries five times; with botocore's five inside each, an outage took 25 s to be told.
+    "config_kwargs": {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 1, "mode": "standard"}},
+}
 
 FileTable = Mapping[str, Mapping[str, Any]]
 """name -> {"bytes": int, "sha256": hex}"""
@@ -30,9 +37,7 @@ class Artifacts:
 
         self.root = root
         try:
-            # Listings are not cached: other processes add and remove what we look at.
-            options = {"use_listings_cache": False} if root.startswith("s3:") else {}
-            self._fs, self._path = fsspec.core.url_to_fs(root, **options)
+            self._fs, self._path = fsspec.core.url_to_fs(root, **(_S3 if root.startswith("s3:") else {}))
         except ImportError as error:
             hint = "pip install 'inksight[s3]'" if root.startswith("s3:") else ""
             raise MissingPartError(f"the artefact root {root!r} needs a missing package: {error}", hint=hint) from None
@@ -43,7 +48,8 @@ class Artifacts:
     def put(self, folder: Path, location: str, files: FileTable) -> None:
         """Upload the files of a folder and verify each by reading it back; raises BundleError when one differs."""
         with self._available():
-            self._fs.makedirs(self._at(location), exist_ok=True)
+            if self._local:  # a bucket has no folders, and this call would make a missing bucket
+                self._fs.makedirs(self._at(location), exist_ok=True)
             for name, facts in files.items():
                 with open(folder / name, "rb") as source, self._fs.open(self._at(location, name), "wb") as out:
                     while block := source.read(_CHUNK):
@@ -72,8 +78,9 @@ class Artifacts:
     def delete(self, location: str) -> None:
         """Remove everything at a location; what is gone already is no error."""
         with self._available():
-            if self._fs.exists(self._at(location)):
-                self._fs.rm(self._at(location), recursive=True)
+            while self._fs.exists(self._at(location)):
+                with suppress(FileNotFoundError):  # another process removes the same; look again what is left
+                    self._fs.rm(self._at(location), recursive=True)
 
     def exists(self, location: str) -> bool:
         """Whether anything is stored at a location."""

@@ -6,7 +6,8 @@
 
 SQLite runs with a write-ahead log, so that readers never wait, and write blocks take the write lock at their start
 (BEGIN IMMEDIATE): a transaction that began by reading could otherwise fail halfway when another one writes first.
-On PostgreSQL writers lock the rows they depend on (`lock_model` in versions.py); isolation stays READ COMMITTED.
+On PostgreSQL writers lock the rows they depend on (`lock_model` in versions.py) and see what others have committed by
+then (READ COMMITTED). On both, everything that one read block sees is of one moment.
 """
 
 from __future__ import annotations
@@ -39,13 +40,16 @@ class Database:
         self.url = parse_url(url)
         self.engine = _engine(self.url)
         self._writer = self.engine.execution_options(writes=True)
+        postgres = self.engine.dialect.name == "postgresql"
+        # Else an alias that moves between two statements seems to point at a version that was not there yet.
+        self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ") if postgres else self.engine
         with translated(self.url):
             self._migrate()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session for reading."""
-        with translated(self.url), Session(self.engine, expire_on_commit=False) as session:
+        with translated(self.url), Session(self._reader, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
