@@ -8,7 +8,15 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from inksight import __version__
-from inksight.serving import errors, routes_health, routes_models, routes_page, routes_predict
+from inksight.serving import (
+    errors,
+    routes_feedback,
+    routes_health,
+    routes_models,
+    routes_page,
+    routes_predict,
+    routes_simple,
+)
 from inksight.serving.limits import BodyLimit
 from inksight.serving.live import Classifier
 from inksight.serving.observe import Observe
@@ -52,8 +60,9 @@ def create_app(settings: ServeSettings | None = None, *, models: Sequence[str | 
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.services = shared
-    for router in (routes_predict.router, routes_health.router, routes_models.router):
-        app.include_router(router)
+    # Predictions first: routes are tried in order.
+    for part in (routes_predict, routes_feedback, routes_health, routes_models, routes_simple):
+        app.include_router(part.router)
     app.include_router(routes_page.page_router(routes_page.load_assets()))
     errors.install(app)
     # The last one added is the outermost.

@@ -60,6 +60,7 @@ class Picture:
 
     data: bytes
     filename: str = ""
+    from_form: bool = False
     kind = "image"
 
 
@@ -91,7 +92,9 @@ async def read_many(request: Request, limit: int) -> Inputs:
             files = [part for part in form.getlist("file") if isinstance(part, UploadFile)]
             if not files:
                 raise UsageError('the form has no part "file"', hint="Send one part named file per picture.")
-            sources: list[Source | UsageError] = [Picture(await part.read(), part.filename or "") for part in files]
+            sources: list[Source | UsageError] = [
+                Picture(await part.read(), part.filename or "", True) for part in files
+            ]
             return Inputs(sources, _text(form.get("model")), _whole(form.get("top")))
     body = await read_json(request)
     items = body.get("inputs")
@@ -135,7 +138,7 @@ async def _uploaded(form: FormData) -> Picture:
     part = form.get("file")
     if not isinstance(part, UploadFile):
         raise UsageError('the form has no part "file"', hint="Send the picture as a part named file.")
-    return Picture(await part.read(), part.filename or "")
+    return Picture(await part.read(), part.filename or "", True)
 
 
 def _source_or_error(item: object) -> Source | UsageError:

@@ -58,6 +58,17 @@ class Metrics:
             multiprocess_mode="livemax",
         )
 
+        self.logged = Counter("inksight_predictions_logged", "Answers written to the database.", registry=self.registry)
+        self.log_dropped = Counter(
+            "inksight_predictions_dropped", "Answers that the full queue of the log lost.", registry=self.registry
+        )
+        self.log_waiting = Gauge(
+            "inksight_predictions_waiting",
+            "Answers that wait to be written.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+
     def started(self) -> None:
         """Count a request in."""
         self._in_flight.inc()

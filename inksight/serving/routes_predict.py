@@ -27,13 +27,13 @@ async def predict(request: Request) -> Response:
     asked = await read_one(request)
     model = shared.models.get(asked.model)
     [source] = asked.sources
-    answer = await judge(shared, source, model)
+    answer = await judge(request, shared, source, model)
     return _json({
         "id": answer.id,
         "model": _named(model),
         "predictions": _ranked(answer, asked.top or shared.settings.top),
         "unsure": answer.unsure,
-        "ms": _elapsed(request),
+        "ms": elapsed(request),
     })  # fmt: skip
 
 
@@ -47,7 +47,7 @@ async def predict_batch(request: Request) -> Response:
 
     async def result(source: Source | UsageError) -> dict[str, Any]:
         try:
-            answer = await judge(shared, source, model)
+            answer = await judge(request, shared, source, model)
         except InksightError as error:
             if error.http_status >= 500:
                 raise
@@ -55,15 +55,16 @@ async def predict_batch(request: Request) -> Response:
         return {"id": answer.id, "predictions": _ranked(answer, top), "unsure": answer.unsure}
 
     results = await asyncio.gather(*(result(source) for source in asked.sources))
-    return _json({"model": _named(model), "results": results, "ms": _elapsed(request)})
+    return _json({"model": _named(model), "results": results, "ms": elapsed(request)})
 
 
-async def judge(shared: Services, source: Source | UsageError, model: LiveModel) -> Answer:
-    """Answer one input and count it; raises the reason why it cannot be read."""
-    if isinstance(source, UsageError):
+async def judge(request: Request, shared: Services, source: Source | InksightError, model: LiveModel) -> Answer:
+    """Answer one input, count it and log it; raises the reason why it cannot be read."""
+    if isinstance(source, InksightError):
         raise source
     answer = await shared.predictor.answer(source, model)
     shared.metrics.predicted(model, source.kind, answer.unsure)
+    shared.journal.record(answer, elapsed(request))
     return answer
 
 
@@ -75,7 +76,8 @@ def _named(model: LiveModel) -> dict[str, str]:
     return {"name": model.name, "version": model.version}
 
 
-def _elapsed(request: Request) -> float:
+def elapsed(request: Request) -> float:
+    """Return the milliseconds since the request came in."""
     started: float = request.scope[STARTED]
     return round((time.perf_counter() - started) * 1000, 3)
 

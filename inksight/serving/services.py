@@ -10,10 +10,12 @@ from typing import cast
 from fastapi import Request
 
 from inksight.errors import InksightError
+from inksight.serving.journal import Journal
 from inksight.serving.live import Classifier, LiveModel, LiveModels, bring_up
 from inksight.serving.logs import log
 from inksight.serving.metrics import Metrics
 from inksight.serving.predictor import Predictor
+from inksight.serving.storage import Storage
 from inksight.settings import ServeSettings
 
 
@@ -24,6 +26,8 @@ class Services:
         self.settings = settings
         self.metrics = Metrics()
         self.models = LiveModels()
+        self.storage = Storage()
+        self.journal = Journal(self.storage, settings, self.metrics)
         self.predictor = Predictor(self.models, settings, on_batch=self.metrics.batch)
         self.ready = False
         self.failure: InksightError | None = None
@@ -33,6 +37,7 @@ class Services:
 
     def start(self) -> None:
         """Begin to load the models; `ready` turns true when all of them passed their self-test."""
+        self.journal.start()
         self._loading = asyncio.create_task(self._load())
 
     async def stop(self) -> None:
@@ -41,6 +46,8 @@ class Services:
             self._loading.cancel()
             await asyncio.gather(self._loading, return_exceptions=True)
         await asyncio.to_thread(self.predictor.close)
+        await asyncio.to_thread(self.journal.stop)
+        await asyncio.to_thread(self.storage.close)
 
     def go_live(self, model: LiveModel) -> None:
         """Let a tested model answer from now on."""

@@ -1,0 +1,109 @@
+"""Feedback: a person says what a drawing is. It becomes a correction that waits for review."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+
+from inksight.errors import NotFoundError, UsageError, nearest
+from inksight.serving.schemas import Shape
+from inksight.serving.services import Services, services
+
+router = APIRouter(prefix="/v1", tags=["feedback"])
+
+PATIENCE = 1.0
+"""Seconds to wait for a prediction that another worker has answered and not written yet."""
+
+
+class Feedback(Shape):
+    """What a person says about an answer. `label` may be left out when the answer was correct."""
+
+    prediction_id: str = Field(min_length=1, max_length=36, examples=["01a1fd7fd54d29534d1eede85e91"])
+    label: str | None = Field(default=None, max_length=200, examples=["cat"])
+    correct: bool
+
+
+class FeedbackResponse(Shape):
+    """The correction that was noted."""
+
+    id: int
+    prediction_id: str
+    label: str
+    state: str = Field(examples=["pending"])
+
+
+@router.post("/feedback", status_code=201)
+async def feedback(request: Request, said: Feedback) -> FeedbackResponse:
+    """Note whether an answer was right, and what the drawing really is."""
+    shared = services(request)
+    prediction = await _find(shared, said.prediction_id)
+    label = said.label or (prediction["label"] if said.correct else None)
+    if label is None:
+        raise UsageError('"label" is missing', hint="Say what it is, or that the answer was correct.")
+    if said.correct != (label == prediction["label"]):
+        raise UsageError(
+            f'"correct" is {str(said.correct).lower()} but the answer was {prediction["label"]!r} '
+            f"and the label is {label!r}",
+            hint="Leave the label out, or correct the flag.",
+        )
+    _check_label(shared, prediction["model"], label)
+    number = await asyncio.to_thread(_note, shared, prediction, label, said.correct)
+    return FeedbackResponse(id=number, prediction_id=said.prediction_id, label=label, state="pending")
+
+
+def _check_label(shared: Services, model: str, label: str) -> None:
+    classes = shared.models.get(model).classes
+    if label not in classes:
+        close = nearest(label, classes)
+        hint = f"Did you mean {', '.join(close)}?" if close else "GET /v1/classes lists the labels."
+        raise UsageError(f"the model {model!r} has no label {label!r}", hint=hint)
+
+
+async def _find(shared: Services, prediction_id: str) -> dict[str, Any]:
+    found = shared.journal.recent(prediction_id)
+    for _ in range(5):
+        found = found or await asyncio.to_thread(_look_up, shared, prediction_id)
+        if found or shared.settings.workers == 1:
+            break
+        await asyncio.sleep(PAUSE_STEP)
+    if found is None:
+        raise NotFoundError(
+            f"there is no prediction {prediction_id!r}", hint="Use the id of an answer of this service."
+        )
+    return found
+
+
+PAUSE_STEP = PATIENCE / 5
+
+
+def _look_up(shared: Services, prediction_id: str) -> dict[str, Any] | None:
+    storage = shared.storage
+    with storage.database.read() as session:
+        row = session.get(storage.tables.Prediction, prediction_id)
+        if row is None:
+            return None
+        return {column.name: getattr(row, column.name) for column in row.__table__.columns}
+
+
+def _note(shared: Services, prediction: dict[str, Any], label: str, correct: bool) -> int:
+    storage = shared.storage
+    with storage.database.write() as session:
+        row = storage.tables.Correction(
+            prediction_id=prediction["id"],
+            model=prediction["model"],
+            version=prediction["version"],
+            predicted=prediction["label"],
+            confidence=prediction["confidence"],
+            label=label,
+            correct=correct,
+            input_kind=prediction["input_kind"],
+            input_sha256=prediction["input_sha256"],
+            input=prediction["input"],
+        )
+        session.add(row)
+        session.flush()
+        number: int = row.id
+    return number

@@ -1,0 +1,165 @@
+"""The prediction log and feedback: nothing waits for the database, little is lost when it goes away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import select
+
+from inksight import registry
+from inksight.errors import UnavailableError
+from inksight.registry.tables import Correction, Prediction
+from inksight.serving import create_app
+from inksight.serving.services import Services
+from inksight.settings import ServeSettings
+from tests.serving.conftest import TALL_LEFT, HalvesClassifier, ready
+from tests.serving.test_predict import check_error, drawn_picture
+
+
+def rows(table: Any) -> list[Any]:
+    opened = registry.open()
+    with opened.database.read() as session:
+        found = list(session.scalars(select(table)))
+    opened.close()
+    return found
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + 10
+    while not (value := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return value
+
+
+@contextmanager
+def serving(**settings: Any) -> Iterator[TestClient]:
+    with TestClient(create_app(ServeSettings(**settings), models=[HalvesClassifier()])) as client:
+        yield ready(client)
+
+
+def ask(client: TestClient) -> dict[str, Any]:
+    return dict(client.post("/v1/predict", json={"strokes": TALL_LEFT}).json())
+
+
+def test_every_prediction_is_logged(client: TestClient) -> None:
+    answers = [ask(client), client.post("/v1/predict", json={"strokes": []}).json()]
+    wait_for(lambda: len(rows(Prediction)) == 2)
+    logged = {row.id: row for row in rows(Prediction)}
+    first = logged[answers[0]["id"]]
+    assert (first.model, first.version, first.label, first.unsure) == ("halves", "1", "left", False)
+    assert first.confidence == pytest.approx(answers[0]["predictions"][0]["probability"])
+    assert first.input is None, "drawings are kept only where the setting allows"
+    assert len(first.input_sha256) == 64
+    assert logged[answers[1]["id"]].unsure is True
+
+
+def test_drawings_are_kept_where_the_setting_allows() -> None:
+    with serving(keep_drawings=True) as client:
+        ask(client)
+        client.post("/v1/predict", files={"file": ("a.png", drawn_picture())})
+    kept = {row.input_kind: row.input for row in rows(Prediction)}
+    assert kept["strokes"] == {"strokes": TALL_LEFT}
+    assert kept["image"]["shape"] == [28, 28]
+
+
+def test_shutdown_writes_what_waits() -> None:
+    with serving() as client:
+        for _ in range(50):
+            ask(client)
+    assert len(rows(Prediction)) == 50
+
+
+def test_no_log_where_it_is_switched_off() -> None:
+    with serving(log_predictions=False) as client:
+        answer = ask(client)
+        said = {"prediction_id": answer["id"], "correct": True}
+        assert client.post("/v1/feedback", json=said).status_code == 201
+    assert rows(Prediction) == []
+
+
+def test_feedback_becomes_a_correction(client: TestClient) -> None:
+    answer = ask(client)
+    right = client.post("/v1/feedback", json={"prediction_id": answer["id"], "label": "left", "correct": True})
+    wrong = client.post("/v1/feedback", json={"prediction_id": answer["id"], "label": "top", "correct": False})
+    assert right.status_code == wrong.status_code == 201
+    assert wrong.json()["label"] == "top"
+    noted = rows(Correction)
+    assert [(row.label, row.correct, row.predicted, row.state) for row in noted] == [
+        ("left", True, "left", "pending"),
+        ("top", False, "left", "pending"),
+    ]
+
+
+def test_feedback_on_a_prediction_of_another_process(client: TestClient) -> None:
+    answer = ask(client)
+    wait_for(lambda: rows(Prediction))
+    with serving() as other:
+        said = {"prediction_id": answer["id"], "label": "top", "correct": False}
+        assert other.post("/v1/feedback", json=said).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ({"prediction_id": "nope", "correct": True}, 404),
+        ({"correct": True}, 422),
+        ({"prediction_id": "ID", "correct": False}, 422),
+        ({"prediction_id": "ID", "label": "left", "correct": False}, 422),
+        ({"prediction_id": "ID", "label": "top", "correct": True}, 422),
+        ({"prediction_id": "ID", "label": "dragon", "correct": False}, 422),
+        ({"prediction_id": "ID", "label": "top", "correct": "perhaps"}, 422),
+        ({"prediction_id": "ID", "label": "top", "correct": False, "extra": 1}, 422),
+        ({"prediction_id": ["ID"], "label": "top", "correct": False}, 422),
+    ],
+)
+def test_contradictory_feedback_is_refused(client: TestClient, said: dict[str, Any], status: int) -> None:
+    answer = ask(client)
+    body = {key: answer["id"] if value == "ID" else value for key, value in said.items()}
+    check_error(client.post("/v1/feedback", json=body), status)
+    assert rows(Correction) == []
+
+
+def test_the_database_may_go_away_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(log_queue=5) as client:
+        app = client.app
+        assert isinstance(app, FastAPI)
+        shared: Services = app.state.services
+        away = True
+        open_database = type(shared.storage).database.fget  # type: ignore[attr-defined]
+
+        def database(storage: Any) -> Any:
+            if away:
+                raise UnavailableError("the database does not answer")
+            return open_database(storage)
+
+        monkeypatch.setattr(type(shared.storage), "database", property(database))
+        answers = [ask(client) for _ in range(8)]
+        assert all(answer["predictions"] for answer in answers)
+        check_error(client.post("/v1/feedback", json={"prediction_id": "unknown", "correct": True}), 503)
+        assert shared.journal.dropped == 3
+        away = False
+        wait_for(lambda: len(rows(Prediction)) == 5)
+        assert "inksight_predictions_dropped_total 3.0" in client.get("/metrics").text
+        assert "inksight_predictions_logged_total 5.0" in client.get("/metrics").text
+
+
+def test_old_predictions_are_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    from inksight.serving import journal
+
+    with serving() as client:
+        ask(client)
+    opened = registry.open()
+    with opened.database.write() as session:
+        [row] = session.scalars(select(Prediction))
+        row.at = row.at.replace(year=row.at.year - 1)
+    opened.close()
+    monkeypatch.setattr(journal, "FIRST_PRUNE", 0.0)
+    with serving(log_days=30) as client:
+        wait_for(lambda: not rows(Prediction))
