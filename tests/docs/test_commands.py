@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inksight.data.presets import categories
 from inksight.drawing import render_many
 from tests.docs.documents import REPOSITORY, Block, blocks, documents
 
@@ -31,12 +32,10 @@ SERVERS = ("serve", "quickstart")
 @pytest.fixture(scope="session")
 def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder laid out as the bucket, with a few scribbles of every category."""
-    from inksight.data.categories import CATEGORIES
-
     folder = tmp_path_factory.mktemp("mirror")
     (folder / "full/numpy_bitmap").mkdir(parents=True)
     (folder / "full/simplified").mkdir(parents=True)
-    for index, name in enumerate(CATEGORIES):
+    for index, name in enumerate(categories()):
         random = np.random.default_rng(index)
         drawings = [
             [[random.integers(0, 256, 5).tolist(), random.integers(0, 256, 5).tolist()] for _ in range(3)]
