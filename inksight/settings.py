@@ -32,11 +32,16 @@ class ServeSettings(Settings):
     log_predictions: bool = setting(True, "Write every answer to the database: label, confidence, hash of the input.")
     keep_drawings: bool = setting(False, "Keep the drawings too, so that corrections can be reviewed and learnt from.")
     log_queue: int = setting(20_000, "Answers kept in memory while the database is away; more are dropped.", at_least=1)
+    follow_seconds: float = setting(2.0, "How often to look whether an alias moved.", more_than=0)
+    rate_limit: float = setting(0.0, "Requests per second that one client may make; 0 sets no limit.", at_least=0)
+    rate_burst: int = setting(100, "Requests that one client may make at once, within --rate-limit.", at_least=1)
+    trusted_proxies: list[str] = setting([], "Addresses of proxies whose X-Forwarded-For names the client.")
+    cors_origins: list[str] = setting([], "Origins of other sites whose scripts may use the service.")
     log_days: float = setting(90.0, "Days after which logged predictions are deleted; 0 keeps them.", at_least=0)
     shutdown_grace: float = setting(10.0, "Seconds that requests in flight get to finish at shutdown.", at_least=0)
 
 
-OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
+OPTIMIZERS = ("adam", "adamw", "muon", "sgd", "rmsprop")
 SCHEDULERS = ("one-cycle", "cosine", "step", "plateau", "none")
 
 
@@ -236,3 +241,19 @@ class AuditSettings(Settings):
     mislabelled: bool = setting(True, "Look for pictures that are likely to stand under the wrong class.")
     most: int = setting(120, "Most pictures on a sheet; the JSON always lists all.", at_least=1, at_most=2000)
     seed: int = setting(0, "How pictures are dealt to the folds follows from it.", at_least=0)
+
+
+class DriftSettings(Settings):
+    """What is compared with what (`inksight drift`)."""
+
+    section = "drift"
+
+    recent: Path | None = setting(None, "Recent answers: a JSONL export; none: the last recent_days of the log.")
+    reference: str | None = setting(
+        None, "Earlier answers: a JSONL export or a dataset file; none: the reference_days of the log before."
+    )
+    recent_days: float = setting(7.0, "Length of the recent period, in days.", more_than=0)
+    reference_days: float = setting(30.0, "Length of the period before it, in days.", more_than=0)
+    version: str | None = setting(None, "Only answers of this version; none: of all.")
+    alpha: float = setting(0.05, "Highest chance of a false alarm over all checks together.", more_than=0, at_most=0.5)
+    fail: bool = setting(False, "Exit with 1 when there is drift, for cron jobs.")

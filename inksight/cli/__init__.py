@@ -14,6 +14,7 @@ import typer
 from inksight.cli.bench import bench
 from inksight.cli.compress import compress
 from inksight.cli.data import app as data_app
+from inksight.cli.drift import drift
 from inksight.cli.evaluate import evaluate
 from inksight.cli.export import export
 from inksight.cli.models import app as models_app
@@ -52,6 +53,7 @@ def _root(
 app.command("bench")(bench)
 app.command("compress")(compress)
 app.add_typer(data_app, name="data")
+app.command("drift")(drift)
 app.command("evaluate")(evaluate)
 app.command("export")(export)
 app.add_typer(models_app, name="models")

@@ -1,0 +1,1 @@
+"""The loop closes here: drift of what is drawn and answered, and from reviewed corrections to a better model."""
