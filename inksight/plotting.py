@@ -160,7 +160,7 @@ def sheet(
         for i, row in enumerate(captions or ()):
             for j, caption in enumerate(row):
                 x, y = j * (wide + gap) + wide / 2, i * (high + below) + high + below * 0.1
-                ax.text(x, y, caption, ha="center", va="top", fontsize=5)
+                ax.text(x, y, caption, ha="center", va="top", fontsize=6)
     return made
 
 

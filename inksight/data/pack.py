@@ -88,7 +88,7 @@ def pack(
     ratios = (settings.train_ratio, settings.val_ratio, settings.test_ratio)
     check_ratios(ratios)
     labels = pool.labels()
-    sketches = _sketch_all(pool, progress)
+    sketches = sketch_all(pool, progress)
     blank = find_blanks(sketches, pool.shape)
     duplicate, ambiguous = np.zeros((2, len(pool)), bool)
     if settings.deduplicate:
@@ -149,7 +149,9 @@ def find_copies(
     Of a picture that stands under two classes no copy is kept: one of its labels is wrong and nobody knows which.
     """
     drawn = np.flatnonzero(~blank)
-    first = drawn[duplicates.exact_groups(sketches.pick(drawn), lambda i: pool.take(drawn[i]), at_once=_pairs(pool))]
+    first = drawn[
+        duplicates.exact_groups(sketches.pick(drawn), lambda i: pool.take(drawn[i]), at_once=pairs_at_once(pool))
+    ]
     lowest, highest = labels.copy(), labels.copy()
     np.minimum.at(lowest, first, labels[drawn])
     np.maximum.at(highest, first, labels[drawn])
@@ -164,17 +166,18 @@ def near_groups(
 ) -> NDArray[np.int64]:
     """Return the group of near-duplicates of each kept picture, int64 (len(kept),)."""
     pairs, apart = duplicates.near_pairs(
-        sketches.pick(kept), lambda i: pool.take(kept[i]), threshold=threshold, at_once=_pairs(pool)
+        sketches.pick(kept), lambda i: pool.take(kept[i]), threshold=threshold, at_once=pairs_at_once(pool)
     )
     return duplicates.cluster(len(kept), pairs, apart, threshold=threshold)
 
 
-def _pairs(pool: Pool) -> int:
-    """How many pairs to compare at once: their pixels and several float copies of them fill about one block."""
+def pairs_at_once(pool: Pool) -> int:
+    """Return how many pairs to compare at once: their pixels and several float copies fill about one block."""
     return max(16, BLOCK_BYTES // int(np.prod(pool.shape)) // 8)
 
 
-def _sketch_all(pool: Pool, progress: Progress) -> duplicates.Sketches:
+def sketch_all(pool: Pool, progress: Progress) -> duplicates.Sketches:
+    """Return the sketches of all pictures, read once in blocks; raises DataError when there are none."""
     rows = max(1, BLOCK_BYTES // int(np.prod(pool.shape)))
     blocks = [
         (file, start, min(start + rows, source.count))
@@ -234,9 +237,9 @@ def _write(
             parts.append((name, chosen, labels[numbers[mine]], pool.ids(numbers[mine])))
         return parts
 
-    # One window is made ready while the writer's threads compress the one before.
-    with ThreadPoolExecutor(1) as thread:
-        for done, parts in enumerate(ahead(thread, window, range(count), waiting=1), start=1):
+    # The next windows are made ready while the writer's threads compress.
+    with ThreadPoolExecutor(CORES) as threads:
+        for done, parts in enumerate(ahead(threads, window, range(count)), start=1):
             for part in parts:
                 writer.append(*part)
             progress("writing", done / count)
