@@ -56,7 +56,7 @@ class TrainSettings(Settings):
     optimizer: str = setting("adamw", "How gradients become steps.", choices=OPTIMIZERS)
     learning_rate: float = setting(0.003, "Highest learning rate; the scheduler shapes it.", more_than=0)
     weight_decay: float = setting(0.01, "Pull of the weights towards zero; biases and norms are spared.", at_least=0)
-    momentum: float = setting(0.9, "Momentum of sgd and rmsprop.", at_least=0, at_most=0.999)
+    momentum: float = setting(0.9, "Momentum of sgd, muon and rmsprop.", at_least=0, at_most=0.999)
     scheduler: str = setting("one-cycle", "How the learning rate moves.", choices=SCHEDULERS)
     warmup: float = setting(0.2, "Share of all steps in which the learning rate rises.", at_least=0, at_most=0.9)
     decay_epochs: int = setting(

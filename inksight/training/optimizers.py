@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from inksight.settings import TrainSettings
+from inksight.training.muon import Muon
 
 LearningRateFactor = Callable[[str], float]
 
@@ -49,6 +50,8 @@ def build_optimizer(
             return torch.optim.Adam(groups, lr=rate, fused=True)
         case "adamw":
             return torch.optim.AdamW(groups, lr=rate, fused=True)
+        case "muon":
+            return Muon(groups, lr=rate, momentum=momentum)
         case "sgd":
             return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=True)
         case "rmsprop":
