@@ -53,6 +53,7 @@ def save(
     limits: Sequence[str] = (),
     derived: Sequence[Mapping[str, Any]] = (),
     samples: NDArray[np.uint8] | None = None,
+    storage: str = "float32",
     precision: str = "float32",
     convert: Callable[[bytes, Mapping[str, Any]], bytes] | None = None,
     judge: Callable[[Classifier], Mapping[str, Any]] | None = None,
@@ -65,6 +66,9 @@ def save(
     licence, source, counts. `metrics`: an Evaluation's summary. `samples`: real images uint8 (N, H, W[, 3]) for the
     parity check, of which 1,000 are used; made ones without.
 
+    `storage` is the number format of model.safetensors. With "float16" (half the size) the model is rounded to it
+    before anything is compared or exported, so that both files hold the same numbers.
+
     `convert` turns the exact ONNX graph, once it has passed, into the one of `precision` that is shipped. `judge` is
     called with the finished bundle, loaded, and returns its metrics; what it raises ends the saving.
 
@@ -74,6 +78,8 @@ def save(
     """
     target = Path(folder)
     model = copy.deepcopy(module).cpu().float().eval()
+    stored = {"float32": torch.float32, "float16": torch.float16}[storage]
+    model = model.to(stored).float()
     description: dict[str, Any] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -102,7 +108,10 @@ def save(
     network = Network(Preprocess(preprocessing), model).eval()
     # Clones, because safetensors refuses tensors that share memory.
     weights = safetensors.torch.save(
-        {key: value.detach().clone().contiguous() for key, value in model.state_dict().items()}
+        {
+            key: value.detach().to(stored if value.is_floating_point() else value.dtype).clone().contiguous()
+            for key, value in model.state_dict().items()
+        }
     )
     images = parity_images(description, samples)
     with new_folder(target) as temporary:
