@@ -210,7 +210,7 @@ class EvaluateSettings(Settings):
     out: Path | None = setting(None, "Folder of the report; none: <home>/reports/<model>-<data>-<split>.")
     compare: str | None = setting(None, "A second model, judged on the same samples and compared.")
     threads: int = setting(1, "Threads per prediction; 0: all cores.", at_least=0)
-    speed: bool = setting(True, "Time the model, which takes about two seconds.")
+    speed: bool = setting(True, "Time the model, which takes about a second.")
     explain: bool = setting(True, "Show where the model looked in some pictures.")
 
 
@@ -257,3 +257,25 @@ class DriftSettings(Settings):
     version: str | None = setting(None, "Only answers of this version; none: of all.")
     alpha: float = setting(0.05, "Highest chance of a false alarm over all checks together.", more_than=0, at_most=0.5)
     fail: bool = setting(False, "Exit with 1 when there is drift, for cron jobs.")
+
+
+class TuneSettings(Settings):
+    """A search for good settings (`inksight tune`)."""
+
+    section = "tune"
+
+    trials: int = setting(30, "Trials of the whole study, those of earlier calls counted in.", at_least=1)
+    timeout: str = setting("", "Stop starting trials after this time: 90s, 20m, 1h. none: no limit.")
+    epochs: int = setting(6, "Passes over the training images per trial.", at_least=1)
+    objective: list[str] = setting(
+        ["accuracy"],
+        "What to be good at; several give a Pareto front.",
+        choices=("accuracy", "balanced_accuracy", "loss", "latency", "parameters"),
+    )
+    sampler: str = setting("tpe", "How values are chosen.", choices=("tpe", "random"))
+    pruner: str = setting(
+        "hyperband", "How hopeless trials are stopped early (one objective only).", choices=("hyperband", "median", "none")
+    )
+    jobs: int = setting(1, "Worker processes; the cores are shared out among them.", at_least=1, at_most=64)
+    study: str = setting("", "Name of the study, to go on with or to start; none: <dataset>-<model>-<objective>.")
+    seed: int = setting(0, "What is tried first follows from it.", at_least=0)

@@ -174,8 +174,8 @@ def _checked(
     y_true: npt.ArrayLike, probabilities: npt.ArrayLike, classes: Sequence[str]
 ) -> tuple[IntArray, Probabilities]:
     truth, given = np.asarray(y_true), np.asarray(probabilities)
-    if given.dtype.kind != "f":
-        given = given.astype(np.float64)
+    if given.dtype not in (np.float32, np.float64):
+        given = given.astype(np.float32 if given.dtype == np.float16 else np.float64)
     if len(classes) < 1 or len(set(classes)) != len(classes):
         raise UsageError("classes must be at least one name, each once")
     if truth.ndim != 1 or given.shape != (len(truth), len(classes)):

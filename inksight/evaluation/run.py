@@ -9,6 +9,7 @@ training: only then is the test split known to be unseen.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from inksight.data.dataset import SPLITS, Dataset, open_dataset
 from inksight.errors import DataError, UsageError, unknown
 from inksight.evaluation.comparison import with_comparison
-from inksight.evaluation.judging import Evaluation, judge
+from inksight.evaluation.judging import Evaluation, judge, plain
 from inksight.evaluation.metrics import IntArray, Probabilities
 from inksight.evaluation.speed import folder_bytes, measure_speed
 from inksight.workspace import workspace
@@ -67,6 +68,15 @@ def evaluate(
     if out is not None:
         found.write(out)
     return found
+
+
+def completed(evaluation: Evaluation, classifier: Classifier) -> Evaluation:
+    """Return an evaluation of answers with what needs the model itself: its size, speed and where it looked."""
+    from inksight.evaluation.looks import with_explanations
+
+    sample = None if evaluation.images is None else evaluation.images[:256]
+    metrics = {**evaluation.metrics, "model": plain(describe_model(classifier, sample))}
+    return with_explanations(replace(evaluation, metrics=metrics), classifier)
 
 
 def answers_of(classifier: Classifier, images: Any, *, limit: int | None = None) -> tuple[IntArray, Probabilities]:

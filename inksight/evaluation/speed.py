@@ -20,7 +20,7 @@ Images = npt.NDArray[np.uint8]
 
 WARM_UP = 20
 RUNS = 300
-SECONDS = 1.5
+SECONDS = 0.6
 BATCH = 256
 
 

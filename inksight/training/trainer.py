@@ -303,7 +303,9 @@ def _judge_and_save(
     """Evaluate on the test split (without one, on validation), write the report and the bundle; return the summary."""
     from inksight import bundle
     from inksight.evaluation.judging import judge
+    from inksight.evaluation.run import completed
 
+    evaluation = None
     split = next((name for name in ("test", "val") if dataset.size(name)), None)
     summary: dict[str, Any] = {}
     if split:
@@ -317,7 +319,6 @@ def _judge_and_save(
             data={"name": dataset.name, "sha256": dataset.sha256},
         )  # fmt: skip
         summary = evaluation.summary
-        evaluation.write(folder / "report")
     bundle.save(
         folder / "bundle", model,
         architecture={"name": spec.name, "options": options},
@@ -332,4 +333,6 @@ def _judge_and_save(
         provenance={"run": folder.name},
         samples=dataset.images("val")[:2000] if dataset.size("val") else None,
     )  # fmt: skip
+    if evaluation is not None:
+        completed(evaluation, bundle.load(folder / "bundle")).write(folder / "report")
     return summary

@@ -17,8 +17,8 @@ from inksight.bundle.network import Network
 from inksight.cli import app
 from inksight.data.dataset import DatasetWriter, open_dataset
 from inksight.errors import DataError, NotFoundError, UsageError
-from inksight.evaluation import evaluate
-from inksight.evaluation.run import answers_of
+from inksight.evaluation import evaluate, judge
+from inksight.evaluation.run import answers_of, completed
 from inksight.evaluation.speed import measure_speed
 from inksight.models.preprocess import Preprocess
 
@@ -140,6 +140,18 @@ def test_speed_is_measured(tmp_path: Path) -> None:
     assert 0 < speed["ms_p50"] <= speed["ms_p99"]
     assert speed["images_per_second"] > 100
     assert speed["cores"] >= 1
+
+
+def test_an_evaluation_of_answers_is_completed_with_the_model(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (60, 8, 8), dtype=np.uint8)
+    model = Brightest(tmp_path)
+    bare = judge(np.arange(60) % 3, model.predict_proba(images), CLASSES, images=images)
+    assert "speed" not in bare.metrics["model"]
+    found = completed(bare, cast("Classifier", model))
+    assert found.metrics["model"]["speed"]["ms_p50"] > 0
+    assert found.metrics["model"]["name"] == "brightest"
+    assert found.explanations
+    assert json.dumps(found.metrics, allow_nan=False)
 
 
 def test_the_command(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
