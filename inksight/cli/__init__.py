@@ -22,6 +22,7 @@ from inksight.cli.output import print_error
 from inksight.cli.predict import predict
 from inksight.cli.quickstart import quickstart
 from inksight.cli.serve import serve
+from inksight.cli.tokens import app as tokens_app
 from inksight.cli.train import train
 from inksight.errors import InksightError
 
@@ -60,6 +61,7 @@ app.add_typer(models_app, name="models")
 app.command("predict")(predict)
 app.command("quickstart")(quickstart)
 app.command("serve")(serve)
+app.add_typer(tokens_app, name="tokens")
 app.command("train")(train)
 
 

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from inksight import __version__
 from inksight.serving import (
     errors,
+    routes_admin,
     routes_feedback,
     routes_health,
     routes_models,
@@ -20,6 +22,7 @@ from inksight.serving import (
 from inksight.serving.limits import BodyLimit
 from inksight.serving.live import Classifier
 from inksight.serving.observe import Observe
+from inksight.serving.rates import RateLimit
 from inksight.serving.schemas import ErrorResponse
 from inksight.serving.services import Services
 from inksight.settings import ServeSettings
@@ -61,11 +64,20 @@ def create_app(settings: ServeSettings | None = None, *, models: Sequence[str | 
     )
     app.state.services = shared
     # Predictions first: routes are tried in order.
-    for part in (routes_predict, routes_feedback, routes_health, routes_models, routes_simple):
+    for part in (routes_predict, routes_feedback, routes_health, routes_models, routes_simple, routes_admin):
         app.include_router(part.router)
     app.include_router(routes_page.page_router(routes_page.load_assets()))
     errors.install(app)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes, timeout=settings.body_timeout)
+    if settings.rate_limit:
+        app.add_middleware(RateLimit, rate=settings.rate_limit, burst=settings.rate_burst)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
     app.add_middleware(Observe, metrics=shared.metrics, access_log=settings.access_log)
     return app

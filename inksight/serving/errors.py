@@ -40,6 +40,13 @@ class SlowBodyError(UsageError):
     code = "timeout"
 
 
+class RateLimitedError(UsageError):
+    """The client asks more often than it may."""
+
+    http_status = 429
+    code = "rate_limited"
+
+
 class BusyError(UnavailableError):
     """More requests wait than the queue holds; asking again in a moment helps."""
 
@@ -71,11 +78,13 @@ def error_response(
 
 def response_for(error: InksightError) -> Response:
     """Return a deliberate error as a response; an overloaded or absent part says when to come back."""
-    retry = {"Retry-After": "1"} if error.http_status in (429, 503) else None
+    headers = {"Retry-After": "1"} if error.http_status in (429, 503) else None
     if error.http_status in (408, 413):
         # The rest of the body is unread: the connection cannot carry another request.
-        retry = {"Connection": "close"}
-    return error_response(error.http_status, error.code, error.message, error.hint, headers=retry)
+        headers = {"Connection": "close"}
+    if error.http_status == 401:
+        headers = {"WWW-Authenticate": "Bearer"}
+    return error_response(error.http_status, error.code, error.message, error.hint, headers=headers)
 
 
 def install(app: FastAPI) -> None:

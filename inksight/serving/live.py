@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -35,13 +35,18 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True)
 class LiveModel:
-    """A tested model under its name and version; `seconds` is what one image takes."""
+    """A tested model under its name and version.
+
+    `seconds` is what one image takes, `reference` how the model was asked for, `release` gives the registry's version
+    free once the model is no longer live.
+    """
 
     name: str
     version: str
     classifier: Classifier
     seconds: float
     reference: str = ""
+    release: Callable[[], None] | None = None
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property

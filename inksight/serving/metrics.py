@@ -1,16 +1,17 @@
 """Prometheus metrics with bounded labels: routes are templates, methods and statuses come from short lists.
 
 With several workers each process writes its counts to files in PROMETHEUS_MULTIPROC_DIR, and any of them can answer
-for all. Not guaranteed: gauges of a worker that was killed are dropped only when the service notices.
+for all; what a worker that ended had counted still counts. Where there is no /proc, gauges of a killed worker stay.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from inksight.serving.live import LiveModel
 
@@ -58,6 +59,9 @@ class Metrics:
             multiprocess_mode="livemax",
         )
 
+        self.swaps = Counter(
+            "inksight_model_swaps", "Versions that an alias moved to.", ["model", "outcome"], registry=self.registry
+        )
         self.logged = Counter("inksight_predictions_logged", "Answers written to the database.", registry=self.registry)
         self.log_dropped = Counter(
             "inksight_predictions_dropped", "Answers that the full queue of the log lost.", registry=self.registry
@@ -98,6 +102,10 @@ class Metrics:
         """Return the counts of all workers in Prometheus' text format."""
         if not self._shared:
             return generate_latest(self.registry)
+        for path in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("gauge_live*_*.db"):
+            process = int(path.stem.rpartition("_")[2])
+            if not Path(f"/proc/{process}").exists() and Path("/proc").exists():
+                mark_process_dead(process)  # type: ignore[no-untyped-call]
         everyone = CollectorRegistry()
         MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
         return generate_latest(everyone)

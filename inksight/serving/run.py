@@ -17,7 +17,9 @@ from inksight.config import as_dict
 from inksight.errors import UsageError
 from inksight.serving import logs
 from inksight.serving.app import create_app
-from inksight.serving.services import Services, load_model
+from inksight.serving.services import Services
+from inksight.serving.sources import load_model
+from inksight.serving.storage import Storage
 from inksight.settings import ServeSettings
 
 _PLAN = "INKSIGHT_SERVING_PLAN"
@@ -35,8 +37,9 @@ def serve(models: Sequence[str], settings: ServeSettings, *, on_start: Callable[
         "access_log": False,
         "server_header": False,
         "timeout_graceful_shutdown": max(1, round(settings.shutdown_grace)),
-        # Without this, whoever connects could write any address into X-Forwarded-For.
-        "proxy_headers": False,
+        # Whoever else connects could write any address into X-Forwarded-For.
+        "proxy_headers": bool(settings.trusted_proxies),
+        "forwarded_allow_ips": settings.trusted_proxies,
         "ws_max_size": 65_536,
     }
     if settings.workers == 1:
@@ -48,9 +51,13 @@ def serve(models: Sequence[str], settings: ServeSettings, *, on_start: Callable[
         if shared.failure is not None:
             raise shared.failure
         return
+    storage = Storage()
     for model in models:
         # A model that cannot be served must stop the command here: a worker that fails is started again and again.
-        load_model(model)
+        release = load_model(storage, model).release
+        if release is not None:
+            release()
+    storage.close()
     with tempfile.TemporaryDirectory(prefix="inksight-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         os.environ[_PLAN] = orjson.dumps({"settings": as_dict(settings), "models": list(models)}).decode()

@@ -11,11 +11,14 @@ from fastapi import Request
 
 from inksight.errors import InksightError
 from inksight.serving.journal import Journal
-from inksight.serving.live import Classifier, LiveModel, LiveModels, bring_up
+from inksight.serving.live import Classifier, LiveModel, LiveModels
 from inksight.serving.logs import log
 from inksight.serving.metrics import Metrics
 from inksight.serving.predictor import Predictor
+from inksight.serving.sources import load_model
 from inksight.serving.storage import Storage
+from inksight.serving.swapping import Follower
+from inksight.serving.tokens import Tokens
 from inksight.settings import ServeSettings
 
 
@@ -29,36 +32,45 @@ class Services:
         self.storage = Storage()
         self.journal = Journal(self.storage, settings, self.metrics)
         self.predictor = Predictor(self.models, settings, on_batch=self.metrics.batch)
+        self.tokens = Tokens()
+        self.follower = Follower(self)
         self.ready = False
         self.failure: InksightError | None = None
         self.on_failure: Callable[[], None] | None = None
         self._wanted = models
-        self._loading: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to load the models; `ready` turns true when all of them passed their self-test."""
         self.journal.start()
-        self._loading = asyncio.create_task(self._load())
+        self._tasks = [asyncio.create_task(self._load()), asyncio.create_task(self.follower.run())]
 
     async def stop(self) -> None:
         """Stop loading, let running work finish and free the threads."""
-        if self._loading is not None:
-            self._loading.cancel()
-            await asyncio.gather(self._loading, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self.predictor.close)
         await asyncio.to_thread(self.journal.stop)
-        await asyncio.to_thread(self.storage.close)
+        await asyncio.to_thread(self._let_go)
 
-    def go_live(self, model: LiveModel) -> None:
-        """Let a tested model answer from now on."""
+    def _let_go(self) -> None:
+        for model in self.models.all():
+            if model.release is not None:
+                model.release()
+        self.storage.close()
+
+    def go_live(self, model: LiveModel) -> LiveModel | None:
+        """Let a tested model answer from now on; return the one it replaces."""
         replaced = self.models.put(model)
         self.metrics.live([model], replaced)
         log("model live", model=model.name, version=model.version, ms=round(model.seconds * 1000, 3))
+        return replaced
 
     async def _load(self) -> None:
         try:
             for wanted in self._wanted:
-                self.go_live(await asyncio.to_thread(load_model, wanted))
+                self.go_live(await asyncio.to_thread(load_model, self.storage, wanted))
         except InksightError as error:
             self.failure = error
             log("a model cannot be served", level=logging.ERROR, **error.as_dict())
@@ -71,12 +83,3 @@ class Services:
 def services(request: Request) -> Services:
     """Return the application's services."""
     return cast(Services, request.app.state.services)
-
-
-def load_model(wanted: str | Classifier) -> LiveModel:
-    """Load a model by path or name and test it; raises BundleError or NotFoundError."""
-    if not isinstance(wanted, str):
-        return bring_up(wanted)
-    import inksight
-
-    return bring_up(cast(Classifier, inksight.load(wanted)), reference=wanted)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import numpy as np
 import numpy.typing as npt
 import pytest
+import uvicorn
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from inksight.serving import create_app
@@ -67,3 +73,24 @@ def client(classifier: HalvesClassifier) -> Iterator[TestClient]:
     """Return a client of a ready service with default settings."""
     with TestClient(create_app(ServeSettings(), models=[classifier])) as client:
         yield ready(client)
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[str]:
+    """Run an application on a real socket, in a thread of this process; gives its address."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="websockets-sansio"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        deadline = time.monotonic() + 20
+        while not server.started or httpx.get(f"{address}/v1/health/ready").status_code != 200:
+            assert time.monotonic() < deadline, "the service did not become ready"
+            time.sleep(0.02)
+        yield address
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()

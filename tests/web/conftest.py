@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
 import pytest
-import uvicorn
 
 from inksight.serving import create_app
 from inksight.settings import ServeSettings
-from tests.serving.conftest import HalvesClassifier
+from tests.serving.conftest import HalvesClassifier, running
 
 FLAGS = [
     "--no-sandbox",
@@ -31,21 +26,8 @@ FLAGS = [
 @pytest.fixture(scope="session")
 def address() -> Iterator[str]:
     """Start the service in a thread and return its address."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    app = create_app(ServeSettings(), models=[HalvesClassifier()])
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="websockets-sansio"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-    deadline = time.monotonic() + 20
-    while not server.started or httpx.get(url + "v1/health/ready").status_code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    yield url
-    server.should_exit = True
-    thread.join()
-    listener.close()
+    with running(create_app(ServeSettings(), models=[HalvesClassifier()])) as url:
+        yield url + "/"
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,69 @@
+"""Hot swap: live models follow their aliases in the registry, without a failed request.
+
+Every worker looks every few seconds, so that all of them follow a promotion made anywhere: by the admin route of any
+worker, by `inksight models promote`, by a retrain on another machine. The new version is loaded and tested beside the
+old one, which answers until the moment of the swap. A version that fails is reported, and not tried again until the
+alias moves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from inksight.errors import InksightError
+from inksight.serving.live import LiveModel
+from inksight.serving.logs import log
+from inksight.serving.sources import load_version, moved_to
+
+if TYPE_CHECKING:
+    from inksight.serving.services import Services
+
+
+class Follower:
+    """Watches the aliases of the live models."""
+
+    def __init__(self, shared: Services) -> None:
+        self._shared = shared
+        self._failed: dict[str, str] = {}
+        self._lock = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        while True:
+            await asyncio.sleep(self._shared.settings.follow_seconds)
+            try:
+                await self.follow()
+            except InksightError as error:
+                log("aliases could not be followed", level=logging.WARNING, **error.as_dict())
+
+    async def follow(self) -> None:
+        """Look once, and swap what has moved."""
+        async with self._lock:
+            for live in self._shared.models.all():
+                await self._follow(live)
+
+    async def _follow(self, live: LiveModel) -> None:
+        storage = self._shared.storage
+        version = await asyncio.to_thread(moved_to, storage, live)
+        if version is None or self._failed.get(live.name) == version.ref:
+            return
+        try:
+            model = await asyncio.to_thread(load_version, storage, version, live.reference)
+        except InksightError as error:
+            self._failed[live.name] = version.ref
+            self._shared.metrics.swaps.labels(live.name, "failed").inc()
+            log(
+                "a new version was refused",
+                level=logging.ERROR,
+                model=live.name,
+                version=version.ref,
+                **error.as_dict(),
+            )
+            return
+        self._failed.pop(live.name, None)
+        replaced = self._shared.go_live(model)
+        self._shared.metrics.swaps.labels(live.name, "done").inc()
+        if replaced is not None and replaced.release is not None:
+            await asyncio.to_thread(replaced.release)

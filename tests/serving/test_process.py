@@ -1,0 +1,185 @@
+"""`inksight serve` as a process: address, errors, several workers with one set of counts, a graceful end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.serving.conftest import TALL_LEFT
+from tests.serving.test_admin import real_bundle  # noqa: F401
+from tests.serving.test_feedback import wait_for
+
+
+class Service:
+    """A running `inksight serve` and everything it has printed."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self.address = ""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+            found = re.search(r"http://[\d.]+:\d+", line)
+            if found and not self.address:
+                self.address = found[0]
+
+    def end(self, sent: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end and return its exit code."""
+        self.process.send_signal(sent)
+        code = self.process.wait(timeout=30)
+        self._reader.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return code
+
+
+@contextmanager
+def serve(*arguments: str) -> Iterator[Service]:
+    command = [sys.executable, "-m", "inksight", "serve", *arguments, "--port", "0"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    service = Service(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
+    try:
+        wait_for(lambda: service.address or service.process.poll() is not None)
+        deadline = time.monotonic() + 60
+        while not _ready(service):
+            assert service.process.poll() is None, "".join(service.lines)
+            assert time.monotonic() < deadline, "".join(service.lines)
+            time.sleep(0.1)
+        yield service
+    finally:
+        service.end(signal.SIGKILL)
+
+
+def _ready(service: Service) -> bool:
+    try:
+        return httpx.get(f"{service.address}/v1/health/ready", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ends_gracefully_and_logs_json(real_bundle: Path, sent: signal.Signals) -> None:  # noqa: F811
+    codes: list[int] = []
+    with serve(str(real_bundle), "--access-log", "--batch-size", "1") as service:
+
+        def ask_on() -> None:
+            with httpx.Client(base_url=service.address, timeout=20) as client:
+                try:
+                    while True:
+                        codes.append(client.post("/v1/predict", json={"strokes": TALL_LEFT}).status_code)
+                except httpx.ConnectError:
+                    return
+                except httpx.TransportError as error:
+                    # An idle connection may be closed under a client; an answer may not be cut off.
+                    if "disconnected" not in str(error) and "reset" not in str(error):
+                        codes.append(0)
+
+        threads = [threading.Thread(target=ask_on) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        time.sleep(1)
+        started = time.monotonic()
+        code = service.end(sent)
+        assert time.monotonic() - started < 8
+        for thread in threads:
+            thread.join()
+    assert set(codes) == {200}
+    assert code in (0, -sent, 128 + sent, 130)
+    logged = [json.loads(line) for line in service.lines if line.startswith("{")]
+    requests = [line for line in logged if line["event"] == "request"]
+    assert requests
+    assert {"time", "level", "request_id", "method", "path", "status", "ms", "client"} <= set(requests[-1])
+
+
+def test_a_body_that_is_under_way_is_answered_at_shutdown(real_bundle: Path) -> None:  # noqa: F811
+    import socket
+
+    with serve(str(real_bundle)) as service:
+        host, port = service.address.removeprefix("http://").split(":")
+        body = json.dumps({"strokes": TALL_LEFT}).encode()
+        head = f"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(head.encode() + b"\r\n\r\n" + body[:10])
+            time.sleep(0.3)
+            service.process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+            connection.sendall(body[10:])
+            connection.settimeout(10)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        service.process.wait(timeout=20)
+
+
+def test_workers_share_their_counts(real_bundle: Path) -> None:  # noqa: F811
+    with serve(str(real_bundle), "--workers", "2") as service:
+        for _ in range(60):
+            # A new connection each time, so that both workers get some.
+            assert httpx.post(f"{service.address}/v1/predict", json={"strokes": TALL_LEFT}).status_code == 200
+        texts = [httpx.get(f"{service.address}/metrics").text for _ in range(6)]
+        for text in texts:
+            counts = re.findall(r"inksight_predictions_total\{.*\} ([\d.]+)", text)
+            assert sum(map(float, counts)) == 60
+        children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
+        workers = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(workers) == 2
+        os.kill(workers[0], signal.SIGKILL)
+        wait_for(lambda: _ready(service))
+        time.sleep(1)
+        for _ in range(20):
+            with_retry = httpx.Client(transport=httpx.HTTPTransport(retries=3))
+            assert with_retry.post(f"{service.address}/v1/predict", json={"strokes": TALL_LEFT}).status_code == 200
+            with_retry.close()
+        text = httpx.get(f"{service.address}/metrics").text
+        counts = re.findall(r"inksight_predictions_total\{.*\} ([\d.]+)", text)
+        assert sum(map(float, counts)) == 80, "what a killed worker counted still counts"
+        assert "inksight_requests_in_flight 1.0" in text, "what a killed worker had in flight is gone"
+        assert service.end() in (0, -15, 143)
+
+
+def test_wrong_use_is_told_at_once(real_bundle: Path, tmp_path: Path) -> None:  # noqa: F811
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "inksight", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+
+    missing = run("serve", "no-such-model", "--port", "0")
+    assert missing.returncode == 2
+    assert "no-such-model" in missing.stderr
+    many = run("serve", "no-such-model", "--port", "0", "--workers", "2")
+    assert many.returncode == 2
+    with serve(str(real_bundle)) as service:
+        port = service.address.rsplit(":", 1)[1]
+        taken = run("serve", str(real_bundle), "--port", port)
+    assert taken.returncode == 2
+    assert port in taken.stderr
+    assert run("serve", str(real_bundle), "--top", "0").returncode == 2
+
+
+def test_tokens_on_the_command_line(tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "inksight", "tokens", *arguments], capture_output=True, text=True)
+
+    made = run("add", "alice", "--scope", "review", "--scope", "models")
+    assert made.returncode == 0
+    assert made.stdout.startswith("ink_")
+    assert made.stdout.strip() not in run("list").stdout
+    assert json.loads(run("list", "--json").stdout)["alice"]["scopes"] == ["models", "review"]
+    assert run("add", "alice", "--scope", "review").returncode == 2
+    assert run("add", "bob", "--scope", "all").returncode == 2
+    assert run("remove", "alice").returncode == 0
+    assert run("remove", "alice").returncode == 2
