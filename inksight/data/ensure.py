@@ -15,6 +15,7 @@ from inksight.data import presets
 from inksight.data.dataset import open_dataset
 from inksight.data.pack import Prepared, Progress, no_progress
 from inksight.data.prepare import drawing_file, prepare_digits, prepare_quickdraw
+from inksight.data.split import check_ratios
 from inksight.errors import NotFoundError, UsageError, unknown
 from inksight.settings import FetchSettings, PrepareSettings
 from inksight.workspace import workspace
@@ -40,6 +41,7 @@ def prepare(
     base = None if source is None else presets.load(str(source))
     preset = presets.select(base, classes=classes, add=add)
     settings = resolve(PrepareSettings, preset=preset.options.get("prepare"), file=config, options=options)
+    check_ratios((settings.train_ratio, settings.val_ratio, settings.test_ratio))  # before any drawing or decoding
     out = out or workspace().dataset_path(preset.name)
     if preset.kind == "digits":
         prepared = prepare_digits(out, settings=settings, progress=progress)

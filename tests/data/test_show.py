@@ -126,7 +126,8 @@ def test_audit_writes_its_findings(prepared: Path, tmp_path: Path) -> None:
         assert data.classes == ("apple", "cat", "moon")
 
 
-def test_ensure_prepares_once_and_finds_files(prepared: Path) -> None:
+def test_ensure_prepares_once_and_finds_files(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INKSIGHT_PREPARE_PER_CLASS", "20")
     assert ensure_dataset(prepared) == prepared
     assert ensure_dataset("apple+cat+moon") == prepared
     digits = ensure_dataset("digits")
