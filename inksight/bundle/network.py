@@ -47,8 +47,12 @@ def fresh_model(description: Mapping[str, Any]) -> nn.Module:
         spec = models.get(architecture["name"])
         options = dict(architecture["options"])
         options.update({name: value for name, value in _NO_FETCHING.items() if name in spec.options})
+        shape = preprocessing["input_shape"]
         model = models.create(
-            spec.name, num_classes=len(description["classes"]), image_shape=preprocessing["input_shape"], **options
+            spec.name,
+            num_classes=len(description["classes"]),
+            image_shape=[*(preprocessing.get("crop") or shape[:2]), *shape[2:]],
+            **options,
         )
     except UsageError as error:
         raise BundleError(

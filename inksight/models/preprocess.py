@@ -95,7 +95,7 @@ class Preprocess(nn.Module):
         crop: Sequence[int] | None = None,
     ) -> Preprocess:
         """Build what a model needs for images of `image_shape` (H, W) or (H, W, 3)."""
-        channels, height, width = input_shape(spec, image_shape)
+        channels, height, width = input_shape(spec, [*(crop or image_shape[:2]), *image_shape[2:]])
         return cls(
             {
                 "input_shape": list(image_shape),

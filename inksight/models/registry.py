@@ -33,7 +33,8 @@ class ModelSpec:
 
     `source` is "module:callable", called as `callable(num_classes=, input_shape=(C, h, w), **options)`. `input_size`
     (h, w) and `channels` are what the model insists on; None means: as the images are. `mean` and `std` normalise
-    pixels in 0..1, one value for all channels or one per channel.
+    pixels in 0..1, one value for all channels or one per channel. Images whose shorter side is below `min_size` are
+    enlarged to it; others go in as they are.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ModelSpec:
     options: Mapping[str, Option] = field(default_factory=dict)
     input_size: tuple[int, int] | None = None
     channels: int | None = None
+    min_size: int = 1
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
 
@@ -109,7 +111,8 @@ def get(name: str) -> ModelSpec:
 
 def input_shape(spec: ModelSpec, image_shape: Sequence[int]) -> tuple[int, int, int]:
     """Return the (C, h, w) that a model takes for images of `image_shape` (H, W) or (H, W, channels)."""
-    height, width = spec.input_size or (image_shape[0], image_shape[1])
+    grow = max(1.0, spec.min_size / min(image_shape[:2]))
+    height, width = spec.input_size or (round(image_shape[0] * grow), round(image_shape[1] * grow))
     return spec.channels or (image_shape[2] if len(image_shape) == 3 else 1), height, width
 
 
