@@ -42,7 +42,7 @@ def create_app(settings: ServeSettings | None = None, *, models: Sequence[str | 
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        shared.start()
+        await shared.start()
         yield
         await shared.stop()
 

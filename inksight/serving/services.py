@@ -40,10 +40,19 @@ class Services:
         self._wanted = models
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        """Begin to load the models; `ready` turns true when all of them passed their self-test."""
+    async def start(self) -> None:
+        """Begin to load the models; `ready` turns true when all of them passed their self-test.
+
+        One of several workers returns only then: it shares its port with others that answer already, and must not be
+        handed requests that they could have taken.
+        """
         self.journal.start()
-        self._tasks = [asyncio.create_task(self._load()), asyncio.create_task(self.follower.run())]
+        loading = asyncio.create_task(self._load())
+        self._tasks = [loading, asyncio.create_task(self.follower.run())]
+        if self.settings.workers > 1:
+            await loading
+            if self.failure is not None:
+                raise self.failure
 
     async def stop(self) -> None:
         """Stop loading, let running work finish and free the threads."""

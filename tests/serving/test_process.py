@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -54,7 +54,9 @@ class Service:
 def serve(*arguments: str) -> Iterator[Service]:
     command = [sys.executable, "-m", "inksight", "serve", *arguments, "--port", "0"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    service = Service(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
+    service = Service(
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
+    )
     try:
         wait_for(lambda: service.address or service.process.poll() is not None)
         deadline = time.monotonic() + 60
@@ -64,6 +66,9 @@ def serve(*arguments: str) -> Iterator[Service]:
             time.sleep(0.1)
         yield service
     finally:
+        # The whole group: workers of a killed parent would hold the pipe open.
+        with suppress(ProcessLookupError):
+            os.killpg(service.process.pid, signal.SIGKILL)
         service.end(signal.SIGKILL)
 
 
