@@ -1,4 +1,4 @@
-"""From what a user names to a dataset file: a preset, a dataset file or a name in the workspace.
+"""From what a user names to a dataset file: a preset, a folder of photos, a dataset file or a name in the workspace.
 
 `prepare` makes the file from sources that are already on this machine. `ensure_dataset` is what `train` and `evaluate`
 call: it also fetches what is missing, and takes a dataset that is already prepared as it is.
@@ -6,19 +6,26 @@ call: it also fetches what is missing, and takes a dataset that is already prepa
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from inksight.config import resolve
+from inksight.config import as_dict, resolve
 from inksight.data import presets
 from inksight.data.dataset import open_dataset
+from inksight.data.folder import combine, prepare_photos
+from inksight.data.listing import is_source
 from inksight.data.pack import Prepared, Progress, no_progress
 from inksight.data.prepare import drawing_file, prepare_digits, prepare_quickdraw
 from inksight.data.split import check_ratios
-from inksight.errors import NotFoundError, UsageError, unknown
+from inksight.errors import NotFoundError, unknown
 from inksight.settings import FetchSettings, PrepareSettings
 from inksight.workspace import workspace
+
+if TYPE_CHECKING:
+    from inksight.data.quickdraw import FileOutcome
 
 
 def prepare(
@@ -32,39 +39,83 @@ def prepare(
     config: Path | None = None,
     progress: Progress = no_progress,
 ) -> Prepared:
-    """Make a dataset file from a preset's sources; `options` are fields of PrepareSettings.
+    """Make a dataset file from a preset's sources, or from a folder, zip or CSV of photos.
 
-    `classes` and `add` choose Quick, Draw! classes; `folder` is where the source lies, else the workspace's downloads;
-    `out` defaults to the workspace's datasets/<name>.h5. Raises NotFoundError for an unknown name (with the nearest),
-    DataError for sources that are missing or broken.
+    `options` are fields of PrepareSettings, `classes` and `add` choose classes, `folder` is where a preset's source
+    lies (else the workspace's downloads), `out` defaults to the workspace's datasets/<name>.h5. A preset's name goes
+    before a folder of that name: write ./pets for the folder. Raises NotFoundError for an unknown name (with the
+    nearest), DataError for sources that are missing or broken.
     """
+    if source is not None and _is_photos(source):
+        path = Path(source).expanduser()
+        out = out or workspace().dataset_path(path.resolve().stem)
+        settings = _settings({}, config, options)
+        return prepare_photos(path, out, classes=classes, settings=settings, progress=progress)
     base = None if source is None else presets.load(str(source))
+    if base is not None and base.kind == "photo":
+        return prepare_photos(
+            folder or presets.source_folder(base),
+            out or workspace().dataset_path(base.name),
+            classes=classes or base.classes,
+            settings=_settings(base.options.get("prepare", {}), config, options),
+            name=base.name,
+            progress=progress,
+        )
     preset = presets.select(base, classes=classes, add=add)
-    settings = resolve(PrepareSettings, preset=preset.options.get("prepare"), file=config, options=options)
-    check_ratios((settings.train_ratio, settings.val_ratio, settings.test_ratio))  # before any drawing or decoding
+    settings = _settings(preset.options.get("prepare", {}), config, options)
     out = out or workspace().dataset_path(preset.name)
     if preset.kind == "digits":
         prepared = prepare_digits(out, settings=settings, progress=progress)
-    elif preset.kind == "quickdraw":
+    else:
         prepared = prepare_quickdraw(
             preset.classes, out, folder=folder, settings=settings, source=preset.name, progress=progress
         )
-    else:
-        raise UsageError(f"{preset.name!r} is of kind {preset.kind}, which cannot be prepared yet")
     prepared.notes = [*preset.notes(), *prepared.notes]
     return prepared
+
+
+def prepare_combined(
+    sources: Sequence[str | Path],
+    *,
+    out: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    config: Path | None = None,
+    progress: Progress = no_progress,
+) -> Prepared:
+    """Make one dataset file of several datasets, each prepared first where it is not yet; see folder.combine.
+
+    `out` defaults to the workspace's datasets/combined.h5.
+    """
+    settings = _settings({}, config, options)
+    paths = [ensure_dataset(source, progress=progress) for source in sources]
+    return combine(paths, out or workspace().dataset_path("combined"), settings=settings, progress=progress)
+
+
+def _settings(preset: Mapping[str, Any], config: Path | None, options: Mapping[str, Any] | None) -> PrepareSettings:
+    settings = resolve(PrepareSettings, preset=preset, file=config, options=options)
+    # Before any drawing or decoding, which may take minutes.
+    check_ratios((settings.train_ratio, settings.val_ratio, settings.test_ratio))
+    return settings
+
+
+def _is_photos(source: str | Path) -> bool:
+    return str(source) not in presets.names() and is_source(Path(source).expanduser())
 
 
 def ensure_dataset(data: str | Path, *, progress: Progress = no_progress) -> Path:
     """Return the dataset file that `data` names, fetching and preparing it first when it is not there yet.
 
-    `data` is the path of a dataset file, the name of one in the workspace, or a preset (with `+class`). Fetching and
-    preparing take their settings from the preset and from INKSIGHT_FETCH_* and INKSIGHT_PREPARE_* variables.
-    Raises NotFoundError for a name that is none of these, and what fetching and preparing raise.
+    `data` is the path of a dataset file, the name of one in the workspace, a preset (with `+class`), or a folder, zip
+    or CSV of photos, which is prepared again when its files have changed. Fetching and preparing take their settings
+    from the preset and from INKSIGHT_FETCH_* and INKSIGHT_PREPARE_* variables. Raises NotFoundError for a name that is none of these, and what fetching and preparing raise.
     """
     found = _existing(data)
     if found is not None:
         return found
+    if _is_photos(data):
+        path = Path(data).expanduser()
+        out = workspace().dataset_path(f"{path.resolve().stem}-{_state(path)}")
+        return out if out.is_file() else prepare(data, out=out, progress=progress).path
     preset = presets.load(str(data))
     prepared = workspace().dataset_path(preset.name)
     if prepared.is_file():
@@ -88,13 +139,25 @@ def find_dataset(data: str | Path) -> Path:
 
 def _existing(data: str | Path) -> Path | None:
     path = Path(data).expanduser()
-    if path.is_file():
+    if path.is_file() and not is_source(path):
         with open_dataset(path):
             return path.resolve()
     if path.suffix == ".h5":
         raise NotFoundError(f"dataset file {str(data)!r} does not exist", hint="Make one with `inksight data prepare`.")
     named = workspace().dataset_path(str(data))
     return named if named.is_file() else None
+
+
+def _state(source: Path) -> str:
+    """Return a short hash of a source's files (names, sizes, times) and of the settings that preparing would use."""
+    state = hashlib.sha256(repr(as_dict(resolve(PrepareSettings))).encode())
+    tree = os.walk(source, followlinks=True) if source.is_dir() else [(str(source.parent), [], [source.name])]
+    for parent, folders, files in tree:
+        folders.sort()
+        for file in sorted(files):
+            found = os.lstat(os.path.join(parent, file))
+            state.update(f"{parent}/{file} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return state.hexdigest()[:8]
 
 
 def _fetch_missing(preset: presets.DatasetPreset, progress: Progress) -> None:
@@ -109,5 +172,24 @@ def _fetch_missing(preset: presets.DatasetPreset, progress: Progress) -> None:
     folder = settings.folder or workspace().downloads / "quickdraw"
     missing = [name for name in preset.classes if not drawing_file(folder, wanted.format, name).is_file()]
     if missing:
-        progress(f"fetching {len(missing)} classes", 0.0)
-        fetch(missing, settings=settings)
+        fetch(missing, settings=settings, progress=_Fetching(len(missing), progress))
+
+
+class _Fetching:
+    """Tells a preparation's progress how the download before it goes."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self.total, self.ready, self.progress = total, 0, progress
+
+    def begin(self, names: Sequence[str]) -> None:
+        self.progress(f"fetching {self.total} classes", 0.0)
+
+    def bytes(self, name: str, done: int, total: int | None) -> None:
+        pass  # files take seconds: their number says enough
+
+    def note(self, message: str) -> None:
+        self.progress(message, self.ready / self.total)
+
+    def finished(self, outcome: FileOutcome) -> None:
+        self.ready += 1
+        self.progress(f"fetching {self.total} classes", self.ready / self.total)

@@ -55,7 +55,15 @@ def _resolve(registry: Registry, reference: str, not_local: NotFoundError) -> Pa
     try:
         return registry.resolve(reference)
     except NotFoundError as error:
-        raise NotFoundError(error.message, hint=f"{error.hint} {not_local.hint}".strip()) from None
+        if _knows(registry, reference):
+            raise
+        raise NotFoundError(not_local.message, hint=f"{error.hint} {not_local.hint}".strip()) from None
+
+
+def _knows(registry: Registry, reference: str) -> bool:
+    """Whether the reference's model has versions, so that only its alias or number is wrong."""
+    name, _, _ = parse(reference)
+    return any(version.name == name for version in registry.versions())
 
 
 def _exists(place: Workspace) -> bool:
