@@ -37,9 +37,11 @@ def from_picture(image: Image | npt.NDArray[Any]) -> Bitmap:
     size and pen. A picture of 28x28 is taken for a bitmap already, and only turned to light on dark. Raises
     DrawingError for arrays that are no pictures.
     """
-    from inksight.drawing._ink import find_ink, to_grey
+    from inksight.drawing._ink import CONTRAST, find_ink, to_grey
 
     grey = to_grey(image)
+    if np.ptp(grey) < CONTRAST:
+        return np.zeros((SIZE, SIZE), np.uint8)
     if grey.shape == (SIZE, SIZE):
         ring = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
         return 255 - grey if np.median(ring) > 127 else grey
@@ -57,6 +59,7 @@ def _depth(ink: npt.NDArray[np.uint8]) -> tuple[Floats, float, float]:
     """
     from PIL import Image
     from scipy import ndimage
+    from skimage.morphology import skeletonize
 
     from inksight.drawing._ink import line_width
 
@@ -74,7 +77,13 @@ def _depth(ink: npt.NDArray[np.uint8]) -> tuple[Floats, float, float]:
     line = 2 * float(np.median(ridge)) - 0.5
     if line < 6:  # in whole pixels too coarse; area by outline is finer, but where lines touch it is too much
         line = min(0.96 * line_width(mask), line + 0.75)
-    return (depth - np.sign(depth) / 2).astype(np.float32), line, float(max(height, width))
+    side = float(max(height, width))
+    if line * (BOX - 1) > LINE_WIDTH * (side - line):
+        # Narrowing would lose what is much thinner than the rest: keep its centre lines, but not their ends in corners.
+        thin: npt.NDArray[np.bool_] = skeletonize(mask)  # type: ignore[no-untyped-call]
+        centre = thin & (depth > line / 8)
+        depth = np.maximum(depth, line / 2 - ndimage.distance_transform_edt(~centre))
+    return (depth - np.sign(depth) / 2).astype(np.float32), line, side
 
 
 def _place(depth: Floats, line: float, side: float) -> Bitmap:

@@ -1,0 +1,162 @@
+"""Pictures of drawings against Google's own bitmaps of the same strokes, and pictures that are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image, ImageDraw
+
+from inksight.drawing import from_picture, render_many, simplify
+from inksight.errors import DrawingError
+from tests.drawing import oracle
+from tests.drawing.pictures import Picture, difference, paint, photograph, turned
+
+
+def _some(shared_data: Path, count: int = 8) -> tuple[list[list[list[list[float]]]], Picture]:
+    strokes, bitmaps = [], []
+    for name in oracle.PAIRED:
+        of_class, official = oracle.pairs(shared_data, name)
+        strokes += of_class[1::2][:count]  # thresholds were chosen on the even ones
+        bitmaps.append(official[1::2][:count])
+    return strokes, np.concatenate(bitmaps)
+
+
+# Grey levels that the pictures may be off on average. For scale: two drawings of one class differ by about 60.
+@pytest.mark.parametrize(
+    ("size", "pen", "bar"),
+    [(64, 2, 5), (112, 1, 5), (112, 6, 5), (200, 4, 3), (400, 1, 3), (400, 16, 3), (1000, 3, 3.5), (1000, 40, 3.5)],
+)
+def test_any_size_and_pen(shared_data: Path, size: int, pen: float, bar: float) -> None:
+    strokes, bitmaps = _some(shared_data)
+    dark = np.stack([from_picture(paint(drawing, size, pen)) for drawing in strokes])
+    off, overlap = difference(dark, bitmaps)
+    assert off < bar
+    assert overlap > 0.88
+    light = np.stack([from_picture(255 - paint(drawing, size, pen)) for drawing in strokes])
+    assert difference(dark, light)[0] < 0.1  # reducing a picture rounds
+
+
+@pytest.mark.parametrize(("size", "pen"), [(300, 4), (400, 12), (1000, 4)])
+def test_photos_of_paper_and_of_chalk(shared_data: Path, size: int, pen: float) -> None:
+    strokes, _ = _some(shared_data, 3)
+    rng = np.random.default_rng(3)
+    askew = [turned(drawing, rng.uniform(-8, 8)) for drawing in strokes]
+    flat = [simplify(drawing) for drawing in askew]
+    bitmaps = render_many(flat)
+    for invert in (False, True):
+        photos = [photograph(paint(drawing, size, pen), rng) for drawing in flat]
+        ours = np.stack([from_picture(255 - photo if invert else photo) for photo in photos])
+        off, overlap = difference(ours, bitmaps)
+        assert off < 4
+        assert overlap > 0.9
+
+
+def test_official_bitmaps_stay_as_they_are(shared_data: Path) -> None:
+    _, bitmaps = _some(shared_data)
+    for bitmap in bitmaps:
+        np.testing.assert_array_equal(from_picture(bitmap), bitmap)
+        np.testing.assert_array_equal(from_picture(255 - bitmap), bitmap)
+        np.testing.assert_array_equal(from_picture(Image.fromarray(bitmap).convert("RGB")), bitmap)
+
+
+def test_exported_pictures(shared_data: Path) -> None:
+    """Other people's exports, with thin faint lines and wide ones: never blank, and inked as much as Google's are."""
+    files = sorted((shared_data / "doodles_png").glob("*/*.png"))[::400]
+    ink = [(from_picture(Image.open(path)) > 127).mean() for path in files]
+    assert min(ink) > 0.02
+    assert 0.1 < np.mean(ink) < 0.25
+
+
+def _line(mode: str = "L", paper: object = 255, pen: object = 0, size: tuple[int, int] = (120, 90)) -> Image.Image:
+    image = Image.new(mode, size, paper)  # type: ignore[arg-type]
+    ImageDraw.Draw(image).line([(20, 20), (100, 70)], fill=pen, width=4)  # type: ignore[arg-type]
+    return image
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "HSV", "I", "F"])
+def test_every_mode(mode: str) -> None:
+    np.testing.assert_array_equal(from_picture(_line().convert(mode)), from_picture(_line()))
+
+
+@pytest.mark.parametrize(
+    ("mode", "paper", "pen"),
+    [
+        ("RGBA", (0, 0, 0, 0), (0, 0, 0, 255)),
+        ("RGBA", (0, 0, 0, 0), (255, 255, 255, 255)),
+        ("RGB", (255, 255, 255), (255, 255, 0)),
+        ("RGB", (0, 110, 0), (200, 0, 0)),
+        ("RGB", (0, 0, 0), (0, 0, 200)),
+        ("L", 255, 200),
+    ],
+)
+def test_transparency_and_colours(mode: str, paper: object, pen: object) -> None:
+    np.testing.assert_array_equal(from_picture(_line(mode, paper, pen)), from_picture(_line()))
+
+
+def test_a_frame_is_no_ink() -> None:
+    framed = Image.new("L", (128, 98), 40)
+    framed.paste(_line(), (4, 4))
+    np.testing.assert_array_equal(from_picture(framed), from_picture(_line()))
+
+
+def test_specks_are_no_ink() -> None:
+    speckled = np.asarray(_line()).copy()
+    speckled[3:80:19, 5:118:31] = 0
+    speckled[20:71, 20:101] = np.asarray(_line())[20:71, 20:101]
+    np.testing.assert_array_equal(from_picture(speckled), from_picture(_line()))
+
+
+def test_faint_printed_lines_are_no_ink() -> None:
+    """Ruled paper, photographed."""
+    sheet = np.full((300, 300), 255, np.uint8)
+    sheet[20::24] = 200
+    drawn = np.minimum(sheet, np.asarray(_line().resize((300, 300), Image.Resampling.BICUBIC)))
+    off, _ = difference(
+        from_picture(photograph(drawn, np.random.default_rng(0)))[None],
+        from_picture(_line().resize((300, 300), Image.Resampling.BICUBIC))[None],
+    )
+    assert off < 5
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (2, 2), (28, 28), (64, 64), (500, 300)])
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_plain_pictures_are_blank(shape: tuple[int, int], level: int) -> None:
+    assert not from_picture(np.full(shape, level, np.uint8)).any()
+
+
+def test_grain_and_uneven_light_are_blank() -> None:
+    rng = np.random.default_rng(0)
+    empty = photograph(np.full((400, 300), 255, np.uint8), rng)
+    assert not from_picture(empty).any()
+    assert not from_picture(rng.normal(200, 6, (400, 400)).clip(0, 255).astype(np.uint8)).any()
+
+
+@given(
+    hnp.arrays(
+        np.uint8,
+        st.one_of(
+            st.tuples(st.integers(1, 80), st.integers(1, 80)),
+            st.tuples(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3, 4])),
+        ),
+        elements=st.integers(0, 255),
+        fill=st.sampled_from([0, 255]),
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_any_array_gives_a_bitmap(image: Picture) -> None:
+    bitmap = from_picture(image)
+    assert bitmap.shape == (28, 28)
+    assert bitmap.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((0, 5), np.uint8), np.zeros((5, 5, 2), np.uint8), np.zeros((5, 5)), np.zeros(5, np.uint8)]
+)
+def test_arrays_that_are_no_pictures(image: Picture) -> None:
+    with pytest.raises(DrawingError):
+        from_picture(image)
