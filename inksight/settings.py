@@ -88,7 +88,33 @@ class TrainSettings(Settings):
     zoom: float = setting(0.12, "Augmentation: zoom in or out by up to this share.", at_least=0, at_most=0.9)
     elastic: float = setting(0.02, "Augmentation: smooth local bending, share of the side.", at_least=0, at_most=0.2)
     stroke: float = setting(0.5, "Augmentation: how much thicker or thinner lines become.", at_least=0, at_most=1)
-    flip: bool = setting(False, "Augmentation: mirror half of the images left to right.")
+    flip: bool | None = setting(None, "Augmentation: mirror half of the images left to right; none: photos only.")
+    policy: str = setting(
+        "jitter",
+        "Photos: all changes a little, or one (trivial) or two (rand) chosen ones strongly (TrivialAugment, RandAugment).",
+        choices=("jitter", "trivial", "rand"),
+    )
+    crop_min: float = setting(
+        0.5, "Photos: smallest share of the picture that a random crop shows.", more_than=0, at_most=1
+    )
+    mixup: float = setting(0.0, "Mix pairs of images: the Beta distribution's parameter; 0: not.", at_least=0)
+    cutmix: float = setting(0.0, "Paste a part of one image into another: the same; 0: not.", at_least=0)
+    pretrained: bool = setting(True, "Transfer: start from ImageNet weights.")
+    weights: str = setting("", "Transfer: a safetensors file with the backbone's weights.")
+    freeze_backbone: bool = setting(False, "Transfer: train only the head, on features that are computed once.")
+    frozen_epochs: int = setting(0, "Transfer: epochs of the head on its own, before the backbone joins.", at_least=0)
+    feature_views: int = setting(
+        4, "Transfer: augmented views of each image whose features are kept, beside the plain one.", at_least=0
+    )
+    unfreeze_every: int = setting(
+        0, "Transfer: epochs after which one more stage of the backbone joins, last first; 0: all at once.", at_least=0
+    )
+    backbone_rate: float = setting(
+        0.1, "Transfer: learning rate of the backbone's last stage, as a share of the head's.", at_least=0, at_most=1
+    )
+    layer_decay: float = setting(
+        0.8, "Transfer: from each stage to the one before it, the learning rate's factor.", more_than=0, at_most=1
+    )
     precision: str = setting(
         "auto",
         "Number format of the heavy layers; auto: bfloat16 where the hardware has it.",
@@ -152,7 +178,7 @@ class PrepareSettings(Settings):
     )
     image_size: int = setting(224, "Photos: side of the square that models see, in pixels.", at_least=8, at_most=2048)
     margin: float = setting(
-        0.15, "Photos: share of image_size that is stored beyond it, for random crops.", at_least=0, at_most=1
+        0.143, "Photos: share of image_size that is stored beyond it, for random crops.", at_least=0, at_most=1
     )
     strict: bool = setting(False, "Photos: fail when a file had to be skipped.")
 
@@ -274,7 +300,9 @@ class TuneSettings(Settings):
     )
     sampler: str = setting("tpe", "How values are chosen.", choices=("tpe", "random"))
     pruner: str = setting(
-        "hyperband", "How hopeless trials are stopped early (one objective only).", choices=("hyperband", "median", "none")
+        "hyperband",
+        "How hopeless trials are stopped early (one objective only).",
+        choices=("hyperband", "median", "none"),
     )
     jobs: int = setting(1, "Worker processes; the cores are shared out among them.", at_least=1, at_most=64)
     study: str = setting("", "Name of the study, to go on with or to start; none: <dataset>-<model>-<objective>.")

@@ -24,6 +24,7 @@ from inksight.cli.quickstart import quickstart
 from inksight.cli.serve import serve
 from inksight.cli.tokens import app as tokens_app
 from inksight.cli.train import train
+from inksight.cli.tune import tune
 from inksight.errors import InksightError
 
 app = typer.Typer(
@@ -63,6 +64,7 @@ app.command("quickstart")(quickstart)
 app.command("serve")(serve)
 app.add_typer(tokens_app, name="tokens")
 app.command("train")(train)
+app.command("tune")(tune)
 
 
 def main() -> None:

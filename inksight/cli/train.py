@@ -29,6 +29,9 @@ def train(
     run_dir: Annotated[
         Path | None, typer.Option("--run-dir", metavar="PATH", help="The run's folder, instead of one under runs/.")
     ] = None,
+    from_study: Annotated[
+        str | None, typer.Option("--from-study", metavar="NAME", help="Use what `inksight tune` found best.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
     as_json: JsonFlag = False,
     options: dict[str, Any] = {},  # noqa: B006  (filled in by settings_options)
@@ -40,6 +43,17 @@ def train(
     """
     model = _model_name(model, backbone)
     model_options = _key_values(option or [])
+    if from_study:
+        from inksight.tuning import best_trial
+
+        best = best_trial(from_study)
+        model = model or best.model
+        if model != best.model:
+            raise UsageError(
+                f"--model {model!r}: study {from_study!r} is about {best.model}", hint="Leave --model out."
+            )
+        options = {**best.settings, **options}
+        model_options = {**best.options, **model_options}
     from inksight.training import TrainingInterrupted
     from inksight.training import train as run_training
 

@@ -1,0 +1,48 @@
+"""Where studies are kept: in the workspace's database, so that they outlive a crash and workers share them.
+
+Optuna's tables live in a file of their own beside the SQLite database, and in a schema of their own on PostgreSQL:
+like ours they are migrated with Alembic, and two sets of migrations cannot share one `alembic_version` table.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError
+
+from inksight.errors import UnavailableError
+from inksight.workspace import workspace
+
+SCHEMA = "tuning"
+# A worker that was killed stops answering; after a grace period of two minutes its trial is failed and tried again.
+HEARTBEAT_SECONDS = 30
+
+
+def open_storage() -> RDBStorage:
+    """Return the storage of the workspace's studies; raises UnavailableError when the server does not answer."""
+    place = workspace()
+    url = make_url(place.database_url)
+    options: dict[str, Any] = {}
+    try:
+        if url.drivername.startswith("sqlite"):
+            place.home.mkdir(parents=True, exist_ok=True)
+            url = url.set(database=str(place.home / "tuning.db"))
+            # Several workers write; the default of 5 s is short for a busy disk.
+            options = {"connect_args": {"timeout": 60}}
+        else:
+            url = url.set(drivername="postgresql+psycopg")
+            engine = create_engine(url)
+            with engine.begin() as connection:
+                connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+            engine.dispose()
+            options = {"connect_args": {"options": f"-csearch_path={SCHEMA}"}, "pool_pre_ping": True}
+        return RDBStorage(
+            url.render_as_string(hide_password=False),
+            engine_kwargs=options,
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=2),
+        )
+    except DBAPIError as error:
+        raise UnavailableError(f"the database does not answer: {error.orig}", hint=url.render_as_string()) from None

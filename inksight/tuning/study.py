@@ -1,0 +1,257 @@
+"""`tune`: a resumable search with Optuna, by one process or several that share the study through the database."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from inksight import models
+from inksight.config import resolve
+from inksight.data import open_dataset
+from inksight.data.ensure import ensure_dataset
+from inksight.errors import ConflictError, InksightError, TrainingError, UsageError, unknown
+from inksight.settings import TuneSettings
+from inksight.tuning.spaces import load_space, split_values
+from inksight.tuning.storage import open_storage
+from inksight.tuning.trial import CURVES, Trials, direction
+from inksight.workspace import workspace
+
+_DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best trial of a study: its number, value(s), training settings and model options."""
+
+    study: str
+    model: str
+    number: int
+    values: list[float]
+    settings: dict[str, Any]
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found: the best trial (the first of the front when there are several objectives) and all trials."""
+
+    study: optuna.Study
+    best: Best
+    front: list[Best]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many trials ended how."""
+        states = [trial.state.name.lower() for trial in self.study.get_trials(deepcopy=False)]
+        return {state: states.count(state) for state in sorted(set(states))}
+
+
+def tune(
+    data: str | Path,
+    *,
+    model: str,
+    settings: TuneSettings | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    **options: Any,
+) -> Found:
+    """Search for the settings that make `model` best on the validation split of `data`.
+
+    The study is named by its dataset, model and objectives, and kept in the database: the same call goes on where an
+    earlier one stopped. Raises UsageError for what does not fit, TrainingError when no trial succeeded.
+    """
+    settings = settings or resolve(TuneSettings, options=options)
+    models.get(model)
+    if len(set(settings.objective)) != len(settings.objective) or not settings.objective:
+        raise UsageError("--objective needs one or more different names", hint="For example: accuracy,latency")
+    if not set(settings.objective) & set(CURVES):
+        raise UsageError(f"--objective {','.join(settings.objective)} needs no training", hint="Add accuracy.")
+    limit = seconds(settings.timeout)
+    path = ensure_dataset(data)
+    with open_dataset(path) as dataset:
+        name = settings.study or f"{dataset.name}-{model}-{'+'.join(settings.objective)}".replace("/", "-")
+        identity = {"dataset": dataset.sha256, "model": model, "objective": settings.objective, "path": str(path)}
+    trials = Trials(
+        dataset=path,
+        model=model,
+        space=load_space(model),
+        objectives=settings.objective,
+        epochs=settings.epochs,
+        seed=settings.seed,
+        folder=workspace().home / "tuning" / re.sub(r"[^\w.+-]", "-", name),
+        threads=max(1, (os.cpu_count() or 1) // settings.jobs),
+    )
+    study = _open(name, settings, identity)
+    left = settings.trials - len(study.get_trials(deepcopy=False, states=_DONE))
+    say(f"study {name}: {settings.trials - max(left, 0)} trials done, {max(left, 0)} to go")
+    if left > 0:
+        deadline = time.monotonic() + limit if limit else None
+        _run_all(trials, study, settings, left, deadline, say)
+    return found(study)
+
+
+def _run_all(
+    trials: Trials, study: optuna.Study, settings: TuneSettings, left: int, deadline: float | None, say: Any
+) -> None:
+    timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+    if settings.jobs == 1:
+        _work(trials, study, left, timeout, say)
+        return
+    # Every worker gets its share beforehand, so that together they make exactly as many trials as were asked for.
+    shares = [left // settings.jobs + (number < left % settings.jobs) for number in range(settings.jobs)]
+    context = get_context("spawn")
+    workers = [
+        context.Process(target=_worker, args=(trials, study.study_name, settings, number, share, timeout))
+        for number, share in enumerate(shares)
+        if share
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        for worker in workers:
+            worker.join()
+    except BaseException:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.join()
+        raise
+    killed = [worker.exitcode for worker in workers if worker.exitcode]
+    if killed:
+        say(f"{len(killed)} of {len(workers)} workers died ({killed}); the same command runs their trials again")
+
+
+def _worker(trials: Trials, name: str, settings: TuneSettings, number: int, share: int, timeout: float | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    # Workers with the same seed would all begin with the same trials.
+    study = _load(name, replace(settings, seed=settings.seed + 1000 * number), trials.epochs)
+    _work(trials, study, share, timeout, lambda line: print(line, flush=True))
+
+
+def _work(trials: Trials, study: optuna.Study, count: int, timeout: float | None, say: Any) -> None:
+    def tell(study: optuna.Study, trial: FrozenTrial) -> None:
+        said = " ".join(f"{value:.4f}" for value in trial.values or []) or trial.system_attrs.get("fail_reason", "")
+        chosen = ", ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
+        say(f"trial {trial.number} {trial.state.name.lower()} {said}  ({chosen})")
+
+    def objective(trial: optuna.Trial) -> float | tuple[float, ...]:
+        try:
+            return trials(trial)
+        except (InksightError, RuntimeError, ValueError, MemoryError) as error:
+            trial.set_user_attr("failure", f"{type(error).__name__}: {error}")
+            raise
+
+    # A setting that makes training fail is a finding, not a reason to stop: what it raised is kept with the trial.
+    study.optimize(
+        objective,
+        n_trials=count,
+        timeout=timeout,
+        callbacks=[tell],
+        catch=(InksightError, RuntimeError, ValueError, MemoryError),
+    )
+
+
+def found(study: optuna.Study) -> Found:
+    """Return what a study has found so far; raises TrainingError when no trial succeeded."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not complete:
+        reasons = sorted({trial.user_attrs.get("failure", "stopped") for trial in study.get_trials(deepcopy=False)})
+        raise TrainingError(
+            f"no trial of study {study.study_name} succeeded",
+            hint="; ".join(reasons[:3]) or "Give it more --trials or a longer --timeout.",
+        )
+    front = [_best(study, trial) for trial in study.best_trials]
+    front.sort(key=lambda best: best.values[0], reverse=study.directions[0].name == "MAXIMIZE")
+    return Found(study, front[0], front)
+
+
+def best_trial(study_name: str) -> Best:
+    """Return the best trial of a study by name, for `train --from-study`; raises NotFoundError."""
+    return found(load_study(study_name)).best
+
+
+def load_study(name: str) -> optuna.Study:
+    """Return a study of the workspace by name; raises NotFoundError with the nearest names."""
+    with _quiet():
+        storage = open_storage()
+        names = [summary.study_name for summary in optuna.get_all_study_summaries(storage)]
+        if name not in names:
+            raise unknown("study", name, names, option="--from-study")
+        return optuna.load_study(study_name=name, storage=storage)
+
+
+def _best(study: optuna.Study, trial: FrozenTrial) -> Best:
+    settings, options = split_values(trial.params)
+    model = study.user_attrs["model"]
+    return Best(study.study_name, model, trial.number, list(trial.values or []), settings, options)
+
+
+def _open(name: str, settings: TuneSettings, identity: dict[str, Any]) -> optuna.Study:
+    with _quiet():
+        study = optuna.create_study(
+            study_name=name,
+            storage=open_storage(),
+            load_if_exists=True,
+            directions=[direction(objective) for objective in settings.objective],
+        )
+    known = study.user_attrs
+    for key, value in identity.items():
+        if key in known and known[key] != value and key != "path":
+            raise ConflictError(
+                f"study {name!r} is about {key} {known[key]}, not {value}", hint="Choose another --study name."
+            )
+        study.set_user_attr(key, value)
+    return _load(name, settings, settings.epochs)
+
+
+def _load(name: str, settings: TuneSettings, epochs: int) -> optuna.Study:
+    samplers: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
+        "tpe": lambda: optuna.samplers.TPESampler(seed=settings.seed, n_startup_trials=max(4, settings.trials // 4)),
+        "random": lambda: optuna.samplers.RandomSampler(seed=settings.seed),
+    }
+    pruners: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
+        "hyperband": lambda: optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs),
+        "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
+        "none": optuna.pruners.NopPruner,
+    }
+    with _quiet():
+        return optuna.load_study(
+            study_name=name,
+            storage=open_storage(),
+            sampler=samplers[settings.sampler](),
+            pruner=pruners[settings.pruner](),
+        )
+
+
+class _quiet(warnings.catch_warnings):
+    """Inside the block Optuna neither logs each step nor warns that its retry of dead workers is experimental."""
+
+    def __enter__(self) -> Any:
+        entered = super().__enter__()
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return entered
+
+
+def seconds(text: str) -> float | None:
+    """Return the seconds that "90s", "20m", "1h" or "1.5h" mean, None for an empty text; raises UsageError."""
+    if not text:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
+    if not match:
+        raise UsageError(f"--timeout: {text!r} is not a length of time", hint="For example: 90s, 20m, 1h.")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,100 @@
+"""One trial: train with the chosen settings, report each epoch, stop when it is hopeless, say how good it became.
+
+Only the validation split is looked at. A trial that fails (it diverges, it does not fit in memory) is recorded as
+failed with its reason, and the search goes on.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+import torch
+
+from inksight import models
+from inksight.bundle.graph import to_onnx
+from inksight.bundle.loading import onnx_runner
+from inksight.bundle.network import Network
+from inksight.bundle.parity import made_images
+from inksight.bundle.timing import take_turns
+from inksight.data import open_dataset
+from inksight.models.preprocess import Preprocess
+from inksight.training import train
+from inksight.training.recipes import recipe
+from inksight.tuning.spaces import Dimension, split_values
+
+# What each objective is called in an epoch's record, and whether more of it is better.
+CURVES = {"accuracy": "val_accuracy", "balanced_accuracy": "val_balanced_accuracy", "loss": "val_loss"}
+LARGER_IS_BETTER = {"accuracy", "balanced_accuracy"}
+
+
+def direction(objective: str) -> Literal["maximize", "minimize"]:
+    """Return Optuna's word for an objective."""
+    return "maximize" if objective in LARGER_IS_BETTER else "minimize"
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What all trials of a study share; calling it runs one."""
+
+    dataset: Path
+    model: str
+    space: list[Dimension]
+    objectives: list[str]
+    epochs: int
+    seed: int
+    folder: Path
+    threads: int = 0
+
+    def __call__(self, trial: optuna.Trial) -> float | tuple[float, ...]:
+        """Run one trial; returns the value of each objective, raises TrialPruned when it is stopped early."""
+        values = {dimension.name: dimension.suggest(trial) for dimension in self.space}
+        training, options = split_values(values)
+        folder = self.folder / f"trial-{trial.number:04d}"
+        shutil.rmtree(folder, ignore_errors=True)  # left by a worker that was killed
+        trial.set_user_attr("folder", str(folder))
+        fixed = {"epochs": self.epochs, "seed": self.seed, "tensorboard": False, "threads": self.threads}
+        try:
+            with open_dataset(self.dataset) as dataset:
+                layers = {**recipe(self.model, dataset.name), **training, **fixed}
+            measured = [self._measure(objective, options) for objective in self.objectives if objective not in CURVES]
+            run = train(
+                self.dataset, model=self.model, model_options=options, run_dir=folder, quiet=True, finish=False,
+                on_epoch=lambda entry: self._report(trial, entry), **layers,
+            )  # fmt: skip
+        finally:
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        trial.set_user_attr("seconds", sum(entry["seconds"] for entry in run.history))
+        rest = iter(measured)
+        found = [self._best(run.history, name) if name in CURVES else next(rest) for name in self.objectives]
+        return found[0] if len(found) == 1 else tuple(found)
+
+    def _report(self, trial: optuna.Trial, entry: dict[str, Any]) -> None:
+        if len(self.objectives) > 1:  # Optuna cannot weigh several curves against each other
+            return
+        value = entry[CURVES[self.objectives[0]]]
+        trial.report(value, step=int(entry["epoch"]))
+        if trial.should_prune():
+            raise optuna.TrialPruned(f"epoch {entry['epoch']}: {value:.4f}")
+
+    def _best(self, history: list[dict[str, Any]], objective: str) -> float:
+        values = [float(entry[CURVES[objective]]) for entry in history]
+        return max(values) if objective in LARGER_IS_BETTER else min(values)
+
+    def _measure(self, objective: str, options: dict[str, Any]) -> float:
+        """Return what depends on the architecture alone: milliseconds per picture, or the number of parameters."""
+        spec = models.get(self.model)
+        with open_dataset(self.dataset) as dataset:
+            classes, shape = list(dataset.classes), dataset.image_shape
+        model = models.create(self.model, num_classes=len(classes), image_shape=shape, **spec.resolve(options))
+        if objective == "parameters":
+            return float(models.parameter_count(model))
+        preprocess = Preprocess.from_spec(spec, shape)
+        facts = {"name": self.model, "kind": "drawing", "classes": classes, "preprocessing": preprocess.description}
+        with torch.inference_mode(False):
+            graph = to_onnx(Network(preprocess, model), facts)
+        images = made_images(shape, 32)
+        return take_turns({"model": onnx_runner(graph, 1, self.model)}, images, seconds=0.3)["model"].p50_ms

@@ -1,0 +1,174 @@
+"""The search: it finds a planted optimum, survives bad trials, goes on after a stop, and feeds `train`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inksight import models
+from inksight.data import DatasetWriter
+from inksight.errors import ConflictError, NotFoundError, TrainingError, UsageError
+from inksight.tuning import best_trial, trial, tune
+from inksight.tuning.report import write_report
+from inksight.tuning.spaces import load_space, parse_space
+from inksight.tuning.study import seconds
+
+
+@dataclass
+class PlantedRun:
+    history: list[dict[str, Any]]
+
+
+def planted(
+    data: Path, *, learning_rate: float, batch_size: int, on_epoch: Any, epochs: int, **rest: Any
+) -> PlantedRun:
+    """Stand in for training: best at a learning rate of 0.004 and a batch of 64, better with each epoch."""
+    peak = 1 - 0.5 * math.log10(learning_rate / 0.004) ** 2 - 0.1 * abs(math.log2(batch_size / 64))
+    history = []
+    for epoch in range(1, epochs + 1):
+        value = peak * (1 - 0.5**epoch)
+        history.append({"epoch": epoch, "val_accuracy": value, "val_loss": -value, "seconds": 0.0})
+        on_epoch(history[-1])
+    return PlantedRun(history)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Return a dataset file of vertical and horizontal bars."""
+    random = np.random.default_rng(0)
+    images = np.zeros((240, 28, 28), np.uint8)
+    labels = np.arange(240) % 2
+    for image, label in zip(images, labels, strict=True):
+        at = random.integers(4, 24)
+        image[(slice(None), at) if label else (at, slice(None))] = 255
+    with DatasetWriter(
+        tmp_path / "bars.h5", classes=["h", "v"], image_shape=(28, 28), source="made", preprocessing={}, seed=0
+    ) as out:
+        for split, part in (("train", slice(0, 160)), ("val", slice(160, 200)), ("test", slice(200, 240))):
+            out.append(split, images[part], labels[part], [str(n) for n in range(240)[part]])
+    return tmp_path / "bars.h5"
+
+
+def test_finds_a_planted_optimum(dataset: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(trial, "train", planted)
+    found = tune(dataset, model="simple_cnn", trials=40, epochs=4)
+    assert 0.002 < found.best.settings["learning_rate"] < 0.008
+    assert found.best.settings["batch_size"] == 64
+    assert found.counts["pruned"] > 0, "hopeless trials should have been stopped early"
+    page = write_report(found, tmp_path / "report")
+    facts = json.loads((tmp_path / "report" / "tuning.json").read_text())
+    assert len(facts["trials"]) == 40
+    # The planted function depends on these two and on nothing else.
+    assert {*list(facts["importance"])[:2]} == {"learning_rate", "batch_size"}
+    assert "<script" not in page.read_text()
+
+
+def test_goes_on_where_it_stopped(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "train", planted)
+    first = tune(dataset, model="simple_cnn", trials=5, epochs=2)
+    assert sum(first.counts.values()) == 5
+    assert sum(tune(dataset, model="simple_cnn", trials=8, epochs=2).counts.values()) == 8
+    assert sum(tune(dataset, model="simple_cnn", trials=8, epochs=2).counts.values()) == 8
+    with pytest.raises(ConflictError, match="is about model simple_cnn"):
+        tune(dataset, model="convnet", trials=9, epochs=2, study=first.best.study)
+
+
+def test_a_failed_trial_is_recorded_and_the_search_goes_on(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sometimes(data: Path, *, batch_size: int, **rest: Any) -> PlantedRun:
+        if batch_size >= 128:
+            raise TrainingError("the loss is not a number")
+        return planted(data, batch_size=batch_size, **rest)
+
+    monkeypatch.setattr(trial, "train", sometimes)
+    found = tune(dataset, model="simple_cnn", trials=12, epochs=2)
+    failed = [t for t in found.study.trials if t.state.name == "FAIL"]
+    assert failed
+    assert all("not a number" in t.user_attrs["failure"] for t in failed)
+    assert found.best.settings["batch_size"] < 128
+
+
+def test_no_success_is_an_error_with_the_reasons(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*args: Any, **kwargs: Any) -> PlantedRun:
+        raise TrainingError("the disk is full")
+
+    monkeypatch.setattr(trial, "train", never)
+    with pytest.raises(TrainingError) as caught:
+        tune(dataset, model="simple_cnn", trials=2, epochs=2)
+    assert "the disk is full" in caught.value.hint
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_real_trainings_by_two_workers_then_train_from_the_study(dataset: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "inksight"]
+    search = ["tune", str(dataset), "--model", "simple_cnn", "--trials", "3", "--epochs", "1", "--jobs", "2", "--json"]
+    done = subprocess.run([*words, *search], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout[done.stdout.index("{\n") :])
+    assert len(facts["trials"]) == 3
+    train = [
+        "train",
+        str(dataset),
+        "--from-study",
+        facts["study"],
+        "--epochs",
+        "1",
+        "--name",
+        "tuned",
+        "--no-tensorboard",
+    ]
+    done = subprocess.run([*words, *train], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    best = best_trial(facts["study"])
+
+    used = json.loads((Path(os.environ["INKSIGHT_HOME"]) / "runs" / "tuned" / "settings.json").read_text())
+    assert used["settings"]["learning_rate"] == best.settings["learning_rate"]
+    assert used["model_options"]["dropout"] == best.options["dropout"]
+
+
+def test_accuracy_against_parameters_gives_a_front(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "train", planted)
+    found = tune(dataset, model="simple_cnn", trials=6, epochs=2, objective=["accuracy", "parameters"])
+    assert all(
+        best.values[1] == models.parameter_count(models.create("simple_cnn", num_classes=2, image_shape=(28, 28)))
+        for best in found.front
+    )
+
+
+def test_every_space_fits_its_model() -> None:
+    for name in models.names():
+        assert load_space(name), name
+
+
+@pytest.mark.parametrize(
+    ("table", "error", "part"),
+    [
+        ({"learning_rat": {"low": 1, "high": 2}}, NotFoundError, "learning_rat"),
+        ({"learning_rate": 3}, UsageError, "not understood"),
+        ({"learning_rate": {"low": 2, "high": 1}}, UsageError, "not below"),
+        ({"learning_rate": {"low": 0, "high": 1, "log": True}}, UsageError, "above 0"),
+        ({}, UsageError, "empty"),
+    ],
+)
+def test_a_wrong_space_is_explained(table: dict[str, Any], error: type[Exception], part: str) -> None:
+    with pytest.raises(error, match=part):
+        parse_space(table, "simple_cnn", "tune-mine.toml")
+
+
+def test_wrong_wishes(dataset: Path) -> None:
+    with pytest.raises(UsageError, match="needs no training"):
+        tune(dataset, model="simple_cnn", objective=["parameters"])
+    with pytest.raises(UsageError, match="'soon'"):
+        tune(dataset, model="simple_cnn", timeout="soon")
+    with pytest.raises(NotFoundError, match="unknown study 'x'"):
+        best_trial("x")
+    assert [seconds(text) for text in ("", "90s", "20m", "1.5h")] == [None, 90, 1200, 5400]
