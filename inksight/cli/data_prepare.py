@@ -11,6 +11,7 @@ import typer
 
 from inksight.cli.options import settings_options
 from inksight.cli.output import JsonFlag, print_json, print_table, say
+from inksight.errors import UsageError
 from inksight.settings import PrepareSettings
 
 if TYPE_CHECKING:
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
 @settings_options(PrepareSettings)
 def prepare(
     source: Annotated[
-        str | None,
-        typer.Argument(help="A preset (see `inksight data list`), also with classes added: quickdraw20+dragon."),
+        list[str] | None,
+        typer.Argument(
+            help="A preset (see `inksight data list`, also quickdraw20+dragon), or a folder, .zip or .csv of photos. "
+            "Several: their union, called combined."
+        ),
     ] = None,
-    classes: Annotated[str | None, typer.Option(help="These Quick, Draw! classes instead of the preset's.")] = None,
+    classes: Annotated[str | None, typer.Option(help="These classes instead of the preset's or folder's.")] = None,
     add: Annotated[list[str] | None, typer.Option(help="One more class; may be given several times.")] = None,
     folder: Annotated[
         Path | None, typer.Option(help="Where the source lies. [default: the workspace's downloads]")
@@ -40,19 +44,26 @@ def prepare(
 
     Which pictures go where follows from their content and the seed; near-duplicates stay on one side.
     """
-    from inksight.data.ensure import prepare as run
+    from inksight.data import ensure
 
     wanted = [name.strip() for name in (classes or "").split(",") if name.strip()]
-    prepared = run(
-        source,
-        classes=wanted,
-        add=add or [],
-        folder=folder,
-        out=out,
-        options=options,
-        config=config,
-        progress=Steps(),
-    )
+    if source is not None and len(source) > 1:
+        if wanted or add or folder:
+            raise UsageError(
+                "--classes, --add and --folder go with one source", hint="Prepare the sources one by one first."
+            )
+        prepared = ensure.prepare_combined(source, out=out, options=options, config=config, progress=Steps())
+    else:
+        prepared = ensure.prepare(
+            source[0] if source else None,
+            classes=wanted,
+            add=add or [],
+            folder=folder,
+            out=out,
+            options=options,
+            config=config,
+            progress=Steps(),
+        )
     if json:
         print_json(prepared.as_dict())
     else:

@@ -107,7 +107,8 @@ def ensure_dataset(data: str | Path, *, progress: Progress = no_progress) -> Pat
 
     `data` is the path of a dataset file, the name of one in the workspace, a preset (with `+class`), or a folder, zip
     or CSV of photos, which is prepared again when its files have changed. Fetching and preparing take their settings
-    from the preset and from INKSIGHT_FETCH_* and INKSIGHT_PREPARE_* variables. Raises NotFoundError for a name that is none of these, and what fetching and preparing raise.
+    from the preset and from INKSIGHT_FETCH_* and INKSIGHT_PREPARE_* variables.
+    Raises NotFoundError for a name that is none of these, and what fetching and preparing raise.
     """
     found = _existing(data)
     if found is not None:

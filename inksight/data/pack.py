@@ -81,7 +81,8 @@ def pack(
 ) -> Prepared:
     """Write the pool's pictures as a dataset file; file i of the pool holds pictures of class i.
 
-    `fixed` uint8 (N,), when given, is the split that the source itself prescribes (0 train, 1 val, 2 test).
+    `fixed` uint8 (N,), when given, is the split that the source itself prescribes (0 train, 1 val, 2 test); a split
+    that it lacks is taken out of its train part.
     Raises UsageError for ratios that do not sum to 1 and DataError for a class with too few usable pictures.
     """
     started = time.perf_counter()
@@ -102,9 +103,10 @@ def pack(
     del sketches  # 84 bytes per picture that the second pass can use better
     if fixed is None:
         split[kept] = assign(labels[kept], keys, groups, classes=classes, ratios=ratios, seed=settings.seed)
+        notes: list[str] = []
     else:
-        split[kept] = fixed[kept]
-    notes = [] if fixed is None else _crossings(groups, split[kept])
+        split[kept], notes = _complete(fixed[kept], labels[kept], keys, groups, classes, ratios, settings.seed)
+        notes += _crossings(groups, split[kept])
     _check_trainable(split, labels, classes)
     dropped = {"blank": blank, "duplicate": duplicate, "ambiguous": ambiguous}
     left_out = {name: _per_class(mask, labels, classes) for name, mask in dropped.items()}
@@ -114,7 +116,7 @@ def pack(
         classes=classes,
         image_shape=pool.shape,
         source=f"{source}; left out: {total}",
-        preprocessing={**preprocessing, "centered": settings.center} if len(pool.shape) == 2 else preprocessing,
+        preprocessing=_described(preprocessing, pool.shape, settings),
         seed=settings.seed,
     ) as writer:
         _write(writer, pool, labels, split, settings, progress)
@@ -192,6 +194,37 @@ def sketch_all(pool: Pool, progress: Progress) -> duplicates.Sketches:
             parts.append(part)
             progress("reading", len(parts) / len(blocks))
     return duplicates.join(parts)
+
+
+def _described(preprocessing: Mapping[str, Any], shape: tuple[int, ...], settings: PrepareSettings) -> dict[str, Any]:
+    described = dict(preprocessing)
+    if len(shape) == 2:
+        described["centered"] = settings.center or bool(described.get("centered", False))
+    return described
+
+
+def _complete(
+    fixed: NDArray[np.uint8],
+    labels: NDArray[np.uint16],
+    keys: NDArray[np.uint64],
+    groups: NDArray[np.int64],
+    classes: Sequence[str],
+    ratios: tuple[float, float, float],
+    seed: int,
+) -> tuple[NDArray[np.uint8], list[str]]:
+    """Keep a prescribed split, and take what it lacks (often val) out of its train part, in the asked proportion."""
+    lacks = [ratios[side] > 0 and not (fixed == side).any() for side in range(3)]
+    if not any(lacks[1:]):
+        return fixed, ["split as the source prescribes"]
+    train = np.flatnonzero(fixed == 0)
+    shares = np.array([ratios[0], *(ratios[side] if lacks[side] else 0.0 for side in (1, 2))])
+    part = (shares / shares.sum()).tolist()
+    split = fixed.copy()
+    split[train] = assign(
+        labels[train], keys[train], groups[train], classes=classes, ratios=(part[0], part[1], part[2]), seed=seed
+    )
+    taken = " and ".join(SPLITS[side] for side in (1, 2) if lacks[side])
+    return split, [f"split as the source prescribes; {taken}, which it lacks, taken out of its train part"]
 
 
 def _crossings(groups: NDArray[np.int64], split: NDArray[np.uint8]) -> list[str]:

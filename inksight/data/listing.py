@@ -1,0 +1,239 @@
+"""Which pictures a source holds and what they show: a folder, a zip of one, or a CSV file.
+
+A folder has a subfolder per class, or train, val and test above them. A CSV file has the columns path and label
+(and split, if it likes), with paths relative to itself. Nothing is decoded here, and nothing is ever unpacked to disk.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from inksight.data.photos import PhotoError
+from inksight.errors import DataError
+
+SPLIT_NAMES = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
+MAX_FILE_BYTES = 200_000_000
+# Photos hardly shrink when zipped. A file that grows a hundredfold and beyond 10 MB is a bomb, not a photo.
+MAX_RATIO, RATIO_FROM_BYTES = 100, 10_000_000
+MAX_ENTRIES = 2_000_000
+_SOURCES = "Give a folder with a subfolder per class, a .zip of one or a .csv of path,label."
+ARCHIVES, TABLES = (".zip",), (".csv", ".tsv")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file: its name in the source, its class, its split (0, 1, 2 or None) and how to get its bytes."""
+
+    name: str
+    label: str
+    split: int | None
+    read: Callable[[], bytes]
+
+
+@dataclass
+class Listing:
+    """The files of a source, and those that were passed over with the reason; close it when done reading."""
+
+    entries: list[Entry]
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    def classes(self) -> list[str]:
+        """Return the class names in order."""
+        return sorted({entry.label for entry in self.entries})
+
+
+def is_source(path: Path) -> bool:
+    """Return whether a path looks like a source of photos: a folder, a zip or a CSV file."""
+    return path.is_dir() or (path.is_file() and path.suffix.lower() in ARCHIVES + TABLES)
+
+
+def list_photos(source: Path) -> Listing:
+    """List a source's files; raises DataError when it is missing, unreadable or holds no classes."""
+    if source.is_dir():
+        listing = _from_tree(_walk(source), str(source))
+    elif not source.exists():
+        raise DataError(f"{str(source)!r} does not exist", hint=_SOURCES)
+    elif source.suffix.lower() in ARCHIVES:
+        listing = _from_zip(source)
+    elif source.suffix.lower() in TABLES:
+        listing = _from_csv(source)
+    else:
+        raise DataError(f"{str(source)!r} is no source of photos", hint=_SOURCES)
+    if not listing.entries:
+        listing.stack.close()
+        raise DataError(
+            f"{str(source)!r} holds no pictures in class folders" + _first_reason(listing.skipped),
+            hint="Make one subfolder per class, or train, val and test above them, or a .csv of path,label.",
+        )
+    return listing
+
+
+Found = tuple[str, Callable[[], bytes]]
+
+
+def _first_reason(skipped: Sequence[tuple[str, str]]) -> str:
+    return f" ({len(skipped)} files passed over, e.g. {skipped[0][0]}: {skipped[0][1]})" if skipped else ""
+
+
+def _walk(folder: Path) -> list[Found]:
+    """All files below a folder by POSIX path, in order; links are followed, but no folder is entered twice."""
+    found: list[Found] = []
+    seen: set[str] = set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        for file in sorted(files):
+            path = Path(parent) / file
+            found.append((path.relative_to(folder).as_posix(), _reader(path)))
+    return found
+
+
+def _reader(path: Path) -> Callable[[], bytes]:
+    def read() -> bytes:
+        try:
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise PhotoError(f"more than {MAX_FILE_BYTES // 1_000_000} MB")
+            return path.read_bytes()
+        except OSError as error:
+            raise PhotoError(f"cannot be read: {error.strerror or error}") from None
+
+    return read
+
+
+def _from_tree(found: list[Found], source: str) -> Listing:
+    """Sort files into classes by the folders that they are in."""
+    visible = [(PurePosixPath(name), read) for name, read in found if not _hidden(name)]
+    depth = _wrappers(path for path, _ in visible)
+    tops = {path.parts[depth].lower() for path, _ in visible if len(path.parts) > depth + 1}
+    prescribed = "train" in {_side(top) for top in tops} and all(_side(top) for top in tops)
+    listing = Listing([])
+    for path, read in visible:
+        inside = path.parts[depth:-1]
+        split = SPLIT_NAMES[inside[0].lower()] if prescribed and inside else None
+        folders = inside[1:] if prescribed else inside
+        if folders:
+            listing.entries.append(Entry(str(path), folders[0], split, read))
+        else:
+            listing.skipped.append((str(path), "not in a class folder"))
+    return listing
+
+
+def _side(name: str) -> str | None:
+    return ("train", "val", "test")[SPLIT_NAMES[name]] if name in SPLIT_NAMES else None
+
+
+def _hidden(name: str) -> bool:
+    """Return whether a file is none of the user's: hidden files, and what systems leave in folders and zips."""
+    parts = PurePosixPath(name).parts
+    return any(part.startswith(".") for part in parts) or parts[0] == "__MACOSX" or parts[-1] in _LITTER
+
+
+_LITTER = {"Thumbs.db", "desktop.ini"}
+
+
+def _wrappers(paths: Iterator[PurePosixPath]) -> int:
+    """Return how many folders wrap the classes: flowers.zip often holds flowers/daisy/..., not daisy/..."""
+    parents = {path.parts[:-1] for path in paths}
+    depth = 0
+    while True:
+        tops = {parts[depth] for parts in parents if len(parts) > depth}
+        deeper = {parts[depth + 1] for parts in parents if len(parts) > depth + 1}
+        if len(tops) != 1 or len(deeper) < 2:
+            return depth
+        depth += 1
+
+
+def _from_zip(source: Path) -> Listing:
+    stack = ExitStack()
+    try:
+        archive = stack.enter_context(zipfile.ZipFile(source))
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(f"{str(source)!r} is not a zip file: {error}") from None
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    if len(members) > MAX_ENTRIES:
+        stack.close()
+        raise DataError(f"{str(source)!r} holds {len(members):,} files, more than {MAX_ENTRIES:,}")
+    found, skipped = [], []
+    for member in sorted(members, key=lambda member: member.filename):
+        path = PurePosixPath(member.filename)
+        if path.is_absolute() or ".." in path.parts:
+            skipped.append((member.filename, "its name points outside the zip"))
+        else:
+            found.append((member.filename, _member_reader(archive, member)))
+    listing = _from_tree(found, str(source))
+    return Listing(listing.entries, [*skipped, *listing.skipped], stack)
+
+
+def _member_reader(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Callable[[], bytes]:
+    def read() -> bytes:
+        if member.flag_bits & 1:
+            raise PhotoError("encrypted")
+        # What the header says may be a lie, so reading stops at the limit as well.
+        ratio_limit = max(RATIO_FROM_BYTES, MAX_RATIO * member.compress_size)
+        limit = min(MAX_FILE_BYTES, ratio_limit)
+        try:
+            with archive.open(member) as stream:
+                data = stream.read(limit + 1)
+        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
+            raise PhotoError(f"cannot be unpacked: {error}") from None
+        except Exception as error:
+            # zlib.error and lzma.LZMAError have no common base but Exception.
+            if type(error).__module__ not in ("zlib", "_lzma"):
+                raise
+            raise PhotoError(f"cannot be unpacked: {error}") from None
+        if len(data) > limit:
+            raise PhotoError(f"a zip bomb: unpacks to more than {limit // 1_000_000} MB")
+        return data
+
+    return read
+
+
+def _from_csv(source: Path) -> Listing:
+    try:
+        text = source.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{str(source)!r} cannot be read: {error}") from None
+    rows = list(csv.reader(text.splitlines(), delimiter=_delimiter(text)))
+    if not rows:
+        raise DataError(f"{str(source)!r} is empty", hint="Give lines of path,label.")
+    header = [name.strip().lower() for name in rows[0]]
+    path_at = next((i for i, name in enumerate(header) if name in ("path", "file", "filename", "image")), None)
+    label_at = next((i for i, name in enumerate(header) if name in ("label", "class", "category")), None)
+    split_at = next((i for i, name in enumerate(header) if name == "split"), None)
+    first = 1
+    if path_at is None or label_at is None:
+        path_at, label_at, split_at, first = 0, 1, None, 0
+    listing = Listing([])
+    for number, row in enumerate(rows[first:], first + 1):
+        if not any(cell.strip() for cell in row):
+            continue
+        where = f"{source.name}:{number}"
+        if len(row) <= max(path_at, label_at, split_at or 0):
+            listing.skipped.append((where, f"has {len(row)} columns"))
+            continue
+        name, label = row[path_at].strip(), row[label_at].strip()
+        side = row[split_at].strip().lower() if split_at is not None else ""
+        if not name or not label:
+            listing.skipped.append((where, "has no path or no label"))
+        elif side and side not in SPLIT_NAMES:
+            listing.skipped.append((where, f"split {side!r} is none of train, val, test"))
+        else:
+            split = SPLIT_NAMES[side] if side else None
+            listing.entries.append(Entry(name, label, split, _reader(source.parent / name)))
+    return listing
+
+
+def _delimiter(text: str) -> str:
+    head = text.splitlines()[0] if text.strip() else ","
+    return max(",;\t", key=head.count)

@@ -1,0 +1,106 @@
+"""One photo file, of whatever kind, becomes an upright square of RGB.
+
+Turned as its EXIF says; CMYK, palette, grey, 16-bit and transparent pictures are converted (transparent ones are laid
+on white); of an animation the first frame counts. Anything else raises PhotoError with the reason. Not guaranteed:
+colour management (embedded profiles are ignored).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from inksight.errors import DataError
+
+# Only formats that are decoded by Pillow's own code: EPS and the like would start another program.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "MPO", "AVIF", "JPEG2000")
+MAX_PIXELS = 100_000_000  # 300 MB as RGB; the largest cameras make 100 megapixels
+LEAST_SIDE = 8
+
+
+class PhotoError(DataError):
+    """A file that is no picture, is broken, or is larger than may be decoded; the message is the reason."""
+
+    code = "bad_photo"
+
+
+def decode(data: bytes, size: int) -> tuple[NDArray[np.uint8], list[str]]:
+    """Return the middle square of a picture as uint8 (size, size, 3) and what had to be done, e.g. ["turned"].
+
+    The shorter side is resized to `size`. Raises PhotoError.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return _square(image, size)
+    except UnidentifiedImageError:
+        raise PhotoError("not a picture") from None
+    except Image.DecompressionBombError:
+        raise PhotoError(f"more than {MAX_PIXELS:,} pixels") from None
+    # Pillow's decoders report broken files by any of these.
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, OverflowError, MemoryError) as error:
+        raise PhotoError(f"broken: {error}") from None
+
+
+def _square(image: Image.Image, size: int) -> tuple[NDArray[np.uint8], list[str]]:
+    done = []
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise PhotoError(f"{width} x {height} is more than {MAX_PIXELS:,} pixels")
+    if min(width, height) < LEAST_SIDE:
+        raise PhotoError(f"{width} x {height} is smaller than {LEAST_SIDE} pixels")
+    if getattr(image, "is_animated", False):
+        done.append("animated: first frame taken")
+    if image.format == "JPEG":
+        # The decoder can halve as it goes; twice the needed size leaves enough for a good resampling.
+        scale = 2 * size / min(width, height)
+        image.draft(None, (round(width * scale), round(height * scale)))
+    image.load()
+    # 2 to 8 are the orientations that EXIF knows besides upright.
+    if image.getexif().get(0x0112, 1) in range(2, 9):
+        image = ImageOps.exif_transpose(image)
+        done.append("turned as EXIF says")
+    image = _as_rgb(image, done)
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    box = (left, top, left + side, top + side)
+    square = image.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+    return np.asarray(square), done
+
+
+def _as_rgb(image: Image.Image, done: list[str]) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        done.append("16-bit or float: scaled to 8 bits")
+        values = np.asarray(image, np.float64)
+        highest = float(values.max(initial=0))
+        # Files of 16 bits and more do not say which range they use: 1, 8 bits, 16 bits or their own maximum.
+        top = next((top for top in (1.0, 255.0, 65535.0) if highest <= top), highest)
+        return Image.fromarray(np.clip(values * (255 / top), 0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        done.append("transparent: laid on white")
+        clear = image.convert("RGBA")
+        paper = Image.new("RGBA", clear.size, "white")
+        return Image.alpha_composite(paper, clear).convert("RGB")
+    if image.mode == "CMYK":
+        done.append("CMYK: converted")
+    elif image.mode == "P":
+        done.append("palette: converted")
+    return image.convert("RGB")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Pillow's warnings about large or odd files inside the block: `decode` reports what matters.
+
+    Python's warning filters are global, so this belongs around the threads that decode, not inside them.
+    """
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", module="PIL")
+        yield
