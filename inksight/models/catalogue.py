@@ -54,6 +54,71 @@ for _size, _builder, _summary in (
             options={"dropout": Option(0.0, _DROPOUT)},
         )
     )
+for _name, _builder, _summary in (
+    ("deep_v1", "DeepV1", "Four blocks of two convolutions, 32 to 256 channels, batch norm and dropout."),
+    ("deep_v1_residual", "deep_v1_residual", "deep_v1 with a shortcut around each block."),
+):
+    register(
+        ModelSpec(
+            name=_name,
+            family="deep_v1",
+            summary=_summary,
+            source=f"inksight.models.deep_v1:{_builder}",
+            options={
+                "block_dropout": Option(0.1, "Share of activations dropped after each block while training."),
+                "dropout": Option(0.4, _DROPOUT),
+            },
+        )
+    )
+_SEPARABLE = Option(False, "Depthwise-separable convolutions: fewer parameters, not faster on most CPUs.")
+_STOCHASTIC = Option(0.1, "Share of samples for which the last branch is left out while training; earlier ones less.")
+_ATTENTIONS = ("none", "se", "cbam", "self")
+
+
+def _deep_v2(name: str, builder: str, summary: str, attention: str, sizes: dict[str, Option]) -> None:
+    register(
+        ModelSpec(
+            name=f"deep_v2/{name}",
+            family="deep_v2",
+            summary=summary,
+            source=f"inksight.models.deep_v2_{name}:{builder}",
+            options={
+                "attention": Option(attention, "What weighs maps: squeeze-excite, CBAM, self-attention.", _ATTENTIONS),
+                "separable": _SEPARABLE,
+                "stochastic_depth": _STOCHASTIC,
+                **sizes,
+                "dropout": Option(0.2, _DROPOUT),
+            },
+        )
+    )
+
+
+_WIDTH = Option(32, "Channels of the first stage; each stage doubles them.")
+_deep_v2(
+    "resnet",
+    "ResNet",
+    "Pre-activation residual stages (identity mappings).",
+    "se",
+    {"width": _WIDTH, "depth": Option(2, "Residual units per stage.")},
+)
+_deep_v2(
+    "densenet",
+    "DenseNet",
+    "Dense blocks: every layer sees all maps before it.",
+    "se",
+    {"growth": Option(16, "Maps that each layer adds."), "depth": Option(4, "Layers per block.")},
+)
+_deep_v2(
+    "hybrid",
+    "Hybrid",
+    "Residual and dense connections side by side, with attention.",
+    "cbam",
+    {
+        "width": _WIDTH,
+        "growth": Option(12, "Maps that each unit appends."),
+        "depth": Option(2, "Units per stage."),
+    },
+)
 
 
 # Plain names of backbones, as the guides use them, and timm's. Others are timm's own names.
