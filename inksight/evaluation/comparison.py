@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from inksight.errors import UsageError
 from inksight.evaluation import intervals, metrics
@@ -23,15 +24,16 @@ EXAMPLES = 12
 def compare(a: Evaluation, b: Evaluation) -> dict[str, Any]:
     """Return how model `a` differs from `b`, as a JSON-able dict; differences are a minus b, in 0..1.
 
-    Raises UsageError when they were not judged on the same samples with the same classes.
+    Answers are compared by name, so the models may know different classes, as long as both know those that occur.
+    Raises UsageError when they were not judged on the same samples.
     """
-    if a.classes != b.classes or not np.array_equal(a.y_true, b.y_true):
+    truth = np.array(a.classes)[a.y_true]
+    if not np.array_equal(truth, np.array(b.classes)[b.y_true]):
         raise UsageError(
-            "the two models were judged on different samples or classes",
-            hint="Evaluate both on the same split of one dataset.",
+            "the two models were judged on different samples", hint="Evaluate both on the same split of one dataset."
         )
-    guess_a, guess_b = metrics.answers(a.probabilities), metrics.answers(b.probabilities)
-    right_a, right_b = guess_a == a.y_true, guess_b == b.y_true
+    answers_a, answers_b = _answers(a), _answers(b)
+    right_a, right_b = answers_a == truth, answers_b == truth
     table = [int((right_a & right_b).sum()), int((right_a & ~right_b).sum())]
     table += [int((~right_a & right_b).sum()), int((~right_a & ~right_b).sum())]
     p_value = intervals.mcnemar(table[1], table[2])
@@ -49,15 +51,17 @@ def compare(a: Evaluation, b: Evaluation) -> dict[str, Any]:
             "only_a_right": table[1],
             "only_b_right": table[2],
             "both_wrong": table[3],
-            "same_answer": float((guess_a == guess_b).mean()),
+            "same_answer": float((answers_a == answers_b).mean()),
             "difference": gap,
             "difference_interval": [low, high],
             "mcnemar_p": p_value,
             "verdict": _verdict(gap, low, high, p_value),
             "per_class": _class_differences(a.y_true, right_a, right_b, a.classes),
-            "only_a_examples": _surest(a, right_a & ~right_b, guess_b, b),
-            "only_b_examples": _surest(b, right_b & ~right_a, guess_a, a),
+            "only_a_examples": _surest(a, right_a & ~right_b, answers_b, b),
+            "only_b_examples": _surest(b, right_b & ~right_a, answers_a, a),
             "models": [a.metrics["model"], b.metrics["model"]],
+            "classes": [len(a.classes), len(b.classes)],
+            "warnings": b.metrics["data"].get("warnings", []),
         }
     )
 
@@ -98,7 +102,14 @@ def _class_differences(
     return sorted(rows, key=lambda row: (-abs(row["difference"]), row["class"]))
 
 
-def _surest(winner: Evaluation, rows: BoolArray, other_guess: IntArray, loser: Evaluation) -> list[dict[str, Any]]:
+def _answers(evaluation: Evaluation) -> npt.NDArray[np.str_]:
+    """Return the name of each answer, empty where there was none."""
+    return np.array([*evaluation.classes, ""])[metrics.answers(evaluation.probabilities)]
+
+
+def _surest(
+    winner: Evaluation, rows: BoolArray, other_answers: npt.NDArray[np.str_], loser: Evaluation
+) -> list[dict[str, Any]]:
     places = np.flatnonzero(rows)
     own = winner.probabilities[places, winner.y_true[places]]
     first = places[np.argsort(-own, kind="stable")][:EXAMPLES].tolist()
@@ -106,8 +117,8 @@ def _surest(winner: Evaluation, rows: BoolArray, other_guess: IntArray, loser: E
         {
             "index": i,
             "truth": winner.classes[winner.y_true[i]],
-            "answer": loser.classes[other_guess[i]] if other_guess[i] >= 0 else None,
-            "confidence": loser.probabilities[i, other_guess[i]] if other_guess[i] >= 0 else None,
+            "answer": str(other_answers[i]) or None,
+            "confidence": loser.probabilities[i].max() if other_answers[i] else None,
         }
         for i in first
     ]

@@ -60,7 +60,7 @@ def evaluate(
     timed = threads if speed else None
     found = _judged(first, dataset, split, timed=timed)
     if second is not None:
-        found = with_comparison(found, _judged(second, dataset, split, timed=timed, classes=first.classes))
+        found = with_comparison(found, _judged(second, dataset, split, timed=timed))
     if explain:
         from inksight.evaluation.looks import with_explanations
 
@@ -149,13 +149,9 @@ def find_dataset(data: str | Path | None, classifier: Classifier) -> Path:
     return path
 
 
-def _judged(
-    classifier: Classifier, dataset: Dataset, split: str, *, timed: int | None, classes: list[str] | None = None
-) -> Evaluation:
-    """Judge a loaded model; `timed` is its number of threads when it is to be timed, `classes` the order to use."""
-    names = list(classes or classifier.classes)
-    columns = _columns(classifier, names)
-    labels = _labels(classifier, dataset, names)
+def _judged(classifier: Classifier, dataset: Dataset, split: str, *, timed: int | None) -> Evaluation:
+    """Judge a loaded model; `timed` is its number of threads when it is to be timed."""
+    labels = _labels(classifier, dataset)
     images = dataset.images(split)
     if len(images) == 0:
         full = [name for name in SPLITS if dataset.size(name)]
@@ -164,11 +160,11 @@ def _judged(
     validation = None
     if split != "val" and dataset.size("val"):
         rows, answers = answers_of(classifier, dataset.images("val"), limit=_VALIDATION)
-        validation = (labels[dataset.labels("val")[rows]], answers[:, columns])
+        validation = (labels[dataset.labels("val")[rows]], answers)
     return judge(
         labels[dataset.labels(split)],
-        probabilities[:, columns],
-        names,
+        probabilities,
+        classifier.classes,
         images=images,
         ids=dataset.ids(split),
         split=split,
@@ -185,9 +181,9 @@ def _judged(
     )
 
 
-def _labels(classifier: Classifier, dataset: Dataset, names: list[str]) -> IntArray:
+def _labels(classifier: Classifier, dataset: Dataset) -> IntArray:
     """Return the model's index of each of the dataset's classes, int64 (classes of the dataset,)."""
-    place = {name: index for index, name in enumerate(names)}
+    place = {name: index for index, name in enumerate(classifier.classes)}
     foreign = [name for name in dataset.classes if name not in place]
     if foreign:
         raise UsageError(
@@ -196,18 +192,6 @@ def _labels(classifier: Classifier, dataset: Dataset, names: list[str]) -> IntAr
             hint="Choose a dataset whose classes the model knows; it may know more than the dataset holds.",
         )
     return np.array([place[name] for name in dataset.classes], np.int64)
-
-
-def _columns(classifier: Classifier, names: list[str]) -> IntArray:
-    """Return where the model keeps the probability of each name; both must know the same classes."""
-    if set(classifier.classes) != set(names):
-        missing = sorted(set(names) ^ set(classifier.classes))
-        raise UsageError(
-            f"the two models know different classes: {', '.join(missing[:10])}" + (" ..." if len(missing) > 10 else ""),
-            hint="Compare models of the same classes.",
-        )
-    place = {name: index for index, name in enumerate(classifier.classes)}
-    return np.array([place[name] for name in names], np.int64)
 
 
 def _warnings(classifier: Classifier, dataset: Dataset) -> list[str]:

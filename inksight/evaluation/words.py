@@ -61,11 +61,13 @@ def comparison(c: dict[str, Any]) -> str:
     decided = c["only_a_right"] + c["only_b_right"]
     p = "p < 0.001" if c["mcnemar_p"] < 0.001 else f"p = {c['mcnemar_p']:.3f}"
     low, high = (100 * end for end in c["difference_interval"])
+    few, many = c["classes"]
+    choice = "" if few == many else f" A chooses among {few} classes, B among {many}."
     return (
         f"{c['verdict'][0].upper()}{c['verdict'][1:]}. Accuracy of {c['a']} (A) minus {c['b']} (B): "
         f"{100 * c['difference']:+.1f} points (95 % interval {low:+.1f} to {high:+.1f}; McNemar's exact test on the "
         f"{count(decided)} samples that exactly one got right, {p}). They give the same answer to "
-        f"{pct(c['same_answer'])} of the samples."
+        f"{pct(c['same_answer'])} of the samples.{choice}"
     )
 
 
@@ -90,6 +92,8 @@ def _lede(m: dict[str, Any]) -> str:
 
 def _warnings(m: dict[str, Any]) -> list[str]:
     found = list(m["data"].get("warnings", []))
+    other = m.get("comparison", {})
+    found += [f"Of {other['b']}: {text[0].lower()}{text[1:]}" for text in other.get("warnings", [])]
     if m["split"] == "train":
         found.append(
             "These samples were trained on: the numbers say how well they were learnt, not how well others fare."

@@ -20,6 +20,7 @@ from inksight.errors import DataError, NotFoundError, UsageError
 from inksight.evaluation import evaluate, judge
 from inksight.evaluation.run import answers_of, completed
 from inksight.evaluation.speed import measure_speed
+from inksight.evaluation.words import sentences
 from inksight.models.preprocess import Preprocess
 
 CLASSES = ["left", "right", "top"]
@@ -109,8 +110,17 @@ def test_two_models_are_compared_on_the_same_columns(dataset: Path, tmp_path: Pa
     found = evaluate(loaded(tmp_path), dataset, compare=other, speed=False, out=tmp_path / "report")
     assert found.metrics["comparison"]["same_answer"] == 1
     assert "Against brightest" in (tmp_path / "report" / "report.html").read_text("utf-8")
-    with pytest.raises(UsageError, match="different classes: cat"):
-        evaluate(loaded(tmp_path), dataset, compare=loaded(tmp_path, [*CLASSES, "cat"]), speed=False)
+
+
+def test_a_model_of_more_classes_can_be_compared_and_its_warnings_are_shown(dataset: Path, tmp_path: Path) -> None:
+    other = loaded(tmp_path, ["cat", *CLASSES], sha256="0" * 64)
+    found = evaluate(loaded(tmp_path), dataset, compare=other, speed=False)
+    assert found.metrics["comparison"]["same_answer"] == 1
+    said = sentences(found.metrics)
+    assert "A chooses among 3 classes, B among 4" in said["comparison"]
+    assert said["warnings"][0].startswith("Of brightest: the model was trained on another dataset file")
+    with pytest.raises(UsageError, match="does not know"):
+        evaluate(loaded(tmp_path), dataset, compare=loaded(tmp_path, ["left", "right"]), speed=False)
 
 
 def test_wrong_splits_are_refused(dataset: Path, tmp_path: Path) -> None:
