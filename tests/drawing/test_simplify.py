@@ -104,6 +104,7 @@ def test_a_comb_takes_bounded_work(teeth: int) -> None:
 
 
 @given(st.lists(raw, max_size=6))
+@settings(max_examples=50, deadline=None)
 def test_many_at_once_are_what_each_is_alone(many: list[list[list[list[float]]]]) -> None:
     many.insert(len(many) // 2, [])
     assert simplify_many(many) == [simplify(one) for one in many]
