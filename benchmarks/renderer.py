@@ -1,10 +1,10 @@
 """The renderer's speed, its distance from Google's own bitmaps, and how well pictures come back.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.renderer [--data ../shared/data] [--rounds 15] [--out docs/benchmarks/renderer.md]
+    OMP_NUM_THREADS=1 python -m benchmarks.renderer [--data ../shared/data] [--out docs/benchmarks/renderer.md]
 
-One core. Speeds are medians over rounds with the slowest and fastest round beside them, in seconds of processor time (the
-machine may be shared); the differences need no repetition. Drawings and bitmaps are Quick, Draw!'s (six classes that
-exist as strokes and as bitmaps, raw strokes of 28 classes). Pictures are painted by cairo from the odd half of the pairs;
+One core. Speeds are medians over rounds with the slowest and fastest round beside them, by processor time (the machine
+may be shared); the differences need no repetition. Drawings and bitmaps are Quick, Draw!'s (six classes that exist as
+strokes and as bitmaps, raw strokes of 28 classes). Pictures are painted by cairo from the odd half of the pairs;
 thresholds in `from_picture` were chosen on the even half.
 """
 
@@ -93,9 +93,8 @@ def zigzags(count: int = 20_000) -> str:
     drawings = [[*corners, rng.integers(0, 256, (2, rng.integers(1, 12))).tolist()] for _ in range(count)]
     ours = render_many(drawings).astype(int)
     off = np.abs(ours - np.stack([oracle.draw(drawing) for drawing in drawings]))
-    return (
-        f"{int(off.any(axis=(1, 2)).sum())} of {count:,} differ from cairo, by {off.mean():.5f} grey levels on average."
-    )
+    differ = int(off.any(axis=(1, 2)).sum())
+    return f"{differ} of {count:,} differ from cairo; all together by {off.mean():.5f} grey levels on average."
 
 
 def pictures(data: Path, per_class: int) -> str:
@@ -149,8 +148,8 @@ Random zigzags of up to 11 points: {zigzags()}
 ### Pictures
 
 Strokes painted at several sizes with several pens, plain, as a photo of paper (turned by up to 8 degrees, light falling
-off, a shadow, grain of 4 levels) and as a photo of chalk; mean difference in grey levels to the bitmap of the strokes, and
-overlap (intersection by union) of what is inked. {pictures(options.data, options.per_class)}
+off, a shadow, grain of 4 levels) and as a photo of chalk. Mean difference in grey levels to the bitmap of the strokes,
+and overlap (intersection by union) of what is inked. {pictures(options.data, options.per_class)}
 """
     print(section)
     if options.out:
@@ -160,13 +159,9 @@ overlap (intersection by union) of what is inked. {pictures(options.data, option
 
 def processor() -> str:
     """Name the processor."""
-    information = Path("/proc/cpuinfo")
-    names = (
-        [line for line in information.read_text().splitlines() if line.startswith("model name")]
-        if information.exists()
-        else []
-    )
-    return names[0].split(":", 1)[1].strip() if names else platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":
