@@ -113,7 +113,7 @@ def explain_many(
         heat = gradient_maps(classifier.network(), images, targets)
         if heat is None and method == "grad-cam":
             raise UsageError(
-                f"{classifier.name!r} has no convolutional maps to look at", hint="Use the method occlusion."
+                f"{classifier.name!r} has no convolutional maps to look at, or too small ones", hint="Use occlusion."
             )
     if heat is None:
         used = "occlusion"

@@ -20,7 +20,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from inksight.bundle.network import Network
 
-# A smaller map shows no place; the maps inside squeeze-and-excite blocks are 1x1.
+# A smaller last map shows no place.
 _SMALLEST = 3
 
 
@@ -30,7 +30,8 @@ def gradient_maps(
     """Return what spoke for class `targets` (N,) in images uint8 (N, H, W[, 3]): float32 (N, H, W), at least 0.
 
     Each map is scaled so that its largest value is 1; one in which nothing spoke for the class stays 0. `in_place`
-    keeps each place's gradient; False averages them (the original). None when the network has no maps to look at.
+    keeps each place's gradient; False averages them (the original). None when the network has no maps or ends in tiny
+    ones.
     """
     network = network.eval()
     crop = network.preprocess.crop_box
@@ -71,7 +72,8 @@ def _last_maps(seen: list[tuple[nn.Module, Tensor]]) -> Tensor | None:
     Whole blocks are looked at as well as layers: the output of a residual block holds its skip connection, that of its
     last convolution does not. Pooling is passed over: it only makes the map coarser.
     """
-    sizes = [o.shape[2:] for m, o in seen if isinstance(m, nn.Conv2d) and min(o.shape[2:]) >= _SMALLEST]
-    if not sizes:
+    # The convolutions inside squeeze-and-excite blocks give maps of 1x1 and are passed over.
+    sizes = [output.shape[2:] for module, output in seen if isinstance(module, nn.Conv2d) and min(output.shape[2:]) > 1]
+    if not sizes or min(sizes[-1]) < _SMALLEST:
         return None
     return next(output for _, output in reversed(seen) if output.shape[2:] == sizes[-1])

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from inksight import drawing
+from inksight import drawing, models
 from inksight.bundle import Classifier
 from inksight.bundle.network import Network
 from inksight.drawing.render import render_layers
@@ -120,6 +120,31 @@ def test_a_model_without_maps_is_explained_by_occlusion() -> None:
     assert explain(model, scribbles(1, (28, 28))[0]).method == "occlusion"
     with pytest.raises(UsageError, match="no convolutional maps"):
         explain(model, scribbles(1, (28, 28))[0], method="grad-cam")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "maps"),
+    [
+        ("balanced_cnn", (28, 28), True),
+        ("sketchnet-s", (28, 28), True),
+        ("deep_v1_residual", (28, 28), True),
+        ("deep_v2/hybrid", (28, 28), True),
+        ("transfer/efficientnet_lite0", (96, 96, 3), True),
+        ("transfer/resnet50", (64, 64, 3), False),  # ends in maps of 2x2
+        ("transfer/resnet50", (128, 128, 3), True),
+    ],
+)
+def test_every_family_has_maps_that_move_its_answer(name: str, shape: tuple[int, ...], maps: bool) -> None:
+    torch.manual_seed(0)
+    spec = models.get(name)
+    options = {"pretrained": False} if "pretrained" in spec.options else {}
+    model = models.create(name, num_classes=4, image_shape=shape, **options)
+    network = Network(Preprocess.from_spec(spec, shape), model).eval()
+    heat = gradient_maps(network, np.repeat(scribbles(1, shape), 4, axis=0), np.arange(4))
+    assert (heat is not None) == maps
+    if heat is not None:
+        assert heat.max() == pytest.approx(1)
+        assert not np.allclose(heat[0], heat[1])
 
 
 def test_another_class_can_be_asked_for_and_unknown_ones_are_refused(tmp_path: Path) -> None:
