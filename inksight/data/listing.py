@@ -148,9 +148,9 @@ def _wrappers(paths: Iterator[PurePosixPath]) -> int:
     depth = 0
     while True:
         tops = {parts[depth] for parts in parents if len(parts) > depth}
-        deeper = {parts[depth + 1] for parts in parents if len(parts) > depth + 1}
-        if len(tops) != 1 or len(deeper) < 2:
-            return depth
+        if len(tops) != 1:
+            # No fork all the way down: the last folder is the only class.
+            return depth if tops else max(depth - 1, 0)
         depth += 1
 
 

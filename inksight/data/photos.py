@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from inksight.errors import DataError
 
 # Only formats that are decoded by Pillow's own code: EPS and the like would start another program.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "MPO", "AVIF", "JPEG2000")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
 MAX_PIXELS = 100_000_000  # 300 MB as RGB; the largest cameras make 100 megapixels
 LEAST_SIDE = 8
 
@@ -35,7 +36,7 @@ def decode(data: bytes, size: int) -> tuple[NDArray[np.uint8], list[str]]:
     The shorter side is resized to `size`. Raises PhotoError.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=_formats()) as image:
             return _square(image, size)
     except UnidentifiedImageError:
         raise PhotoError("not a picture") from None
@@ -46,6 +47,13 @@ def decode(data: bytes, size: int) -> tuple[NDArray[np.uint8], list[str]]:
         raise PhotoError(f"broken: {error}") from None
 
 
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of FORMATS that this build of Pillow can open: naming another makes it raise KeyError."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
 def _square(image: Image.Image, size: int) -> tuple[NDArray[np.uint8], list[str]]:
     done = []
     width, height = image.size
@@ -53,9 +61,10 @@ def _square(image: Image.Image, size: int) -> tuple[NDArray[np.uint8], list[str]
         raise PhotoError(f"{width} x {height} is more than {MAX_PIXELS:,} pixels")
     if min(width, height) < LEAST_SIDE:
         raise PhotoError(f"{width} x {height} is smaller than {LEAST_SIDE} pixels")
-    if getattr(image, "is_animated", False):
+    # An MPO is a JPEG with a second view or a depth map behind it, not an animation.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
         done.append("animated: first frame taken")
-    if image.format == "JPEG":
+    if image.format in ("JPEG", "MPO"):
         # The decoder can halve as it goes; twice the needed size leaves enough for a good resampling.
         scale = 2 * size / min(width, height)
         image.draft(None, (round(width * scale), round(height * scale)))
