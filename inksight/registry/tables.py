@@ -216,3 +216,26 @@ class Job(Base):
     finished_at: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(Text)
     result: Mapped[dict[str, Any] | None]
+
+
+class Experiment(Base):
+    """A candidate beside a live version: a split of the visitors (A/B), or a shadow that answers nobody.
+
+    States: running -> promoted, rolled back (it did harm), better (it won and was left to people) or stopped (by hand).
+    """
+
+    __tablename__ = "experiments"
+    __table_args__ = (Index("ix_experiments_state", "state"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    model: Mapped[str] = mapped_column(String(100))
+    mode: Mapped[str] = mapped_column(String(20))  # split or shadow
+    champion: Mapped[int]  # version numbers, as they were at the start
+    candidate: Mapped[int]
+    share: Mapped[float]
+    auto_promote: Mapped[bool] = mapped_column(default=False)
+    state: Mapped[str] = mapped_column(String(20), default="running")
+    started_by: Mapped[str] = mapped_column(String(100), default="")
+    started_at: Mapped[datetime] = mapped_column(default=now)
+    ended_at: Mapped[datetime | None]
+    verdict: Mapped[dict[str, Any] | None]

@@ -12,6 +12,7 @@ from inksight import __version__
 from inksight.serving import (
     errors,
     routes_admin,
+    routes_experiments,
     routes_feedback,
     routes_health,
     routes_models,
@@ -64,7 +65,15 @@ def create_app(settings: ServeSettings | None = None, *, models: Sequence[str | 
     )
     app.state.services = shared
     # Predictions first: routes are tried in order.
-    for part in (routes_predict, routes_feedback, routes_health, routes_models, routes_simple, routes_admin):
+    for part in (
+        routes_predict,
+        routes_feedback,
+        routes_health,
+        routes_models,
+        routes_simple,
+        routes_admin,
+        routes_experiments,
+    ):
         app.include_router(part.router)
     app.include_router(routes_page.page_router(routes_page.load_assets()))
     errors.install(app)

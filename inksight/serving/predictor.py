@@ -36,6 +36,9 @@ INLINE_SECONDS = 0.001
 LONG_DRAWING = 2_000
 """Points from which simplifying a drawing is left to a thread, so that it does not hold up the other requests."""
 
+BATCHERS = 64
+"""Most versions whose queues are remembered; more than a service has live at once."""
+
 Image = npt.NDArray[np.uint8]
 
 
@@ -77,7 +80,7 @@ class Predictor:
         self.models = models
         self._settings = settings
         self._on_batch = on_batch
-        self._batchers: dict[str, tuple[LiveModel, Batcher[StrokeInput | Image, tuple[Image, Any]]]] = {}
+        self._batchers: dict[tuple[str, str], tuple[LiveModel, Batcher[StrokeInput | Image, tuple[Image, Any]]]] = {}
         # Two threads: decoding is CPU work, and more of it at once would only starve the event loop.
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="read")
         self._runners = ThreadPoolExecutor(2, thread_name_prefix="model")
@@ -88,6 +91,11 @@ class Predictor:
         image, probabilities = await self._batcher(model).submit(item)
         unsure = isinstance(source, Blank) or not image.any() or bool(probabilities.max() < self._settings.unsure_below)
         return Answer(new_id(), model, probabilities, unsure, source.kind, image, source)
+
+    async def judge_image(self, image: Image, model: LiveModel) -> npt.NDArray[np.float32]:
+        """Return a model's probabilities, float32 `(C,)`, for an image that another model has judged."""
+        _, probabilities = await self._batcher(model).submit(image)
+        return np.asarray(probabilities)
 
     def close(self) -> None:
         """Let running work finish and stop the threads."""
@@ -110,7 +118,8 @@ class Predictor:
         return source
 
     def _batcher(self, model: LiveModel) -> Batcher[StrokeInput | Image, tuple[Image, Any]]:
-        known = self._batchers.get(model.name)
+        key = (model.name, model.version)
+        known = self._batchers.get(key)
         if known is None or known[0] is not model:
             batcher = Batcher(
                 partial(run_batch, model),
@@ -119,7 +128,10 @@ class Predictor:
                 executor=None if model.seconds < INLINE_SECONDS else self._runners,
                 on_batch=self._on_batch,
             )
-            known = self._batchers[model.name] = (model, batcher)
+            while len(self._batchers) >= BATCHERS:
+                # The one that was made first: its model was replaced long ago, or gets a new batcher when asked again.
+                del self._batchers[next(iter(self._batchers))]
+            known = self._batchers[key] = (model, batcher)
         return known[1]
 
 

@@ -10,6 +10,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from inksight.errors import InksightError, UsageError
+from inksight.serving.experiments import COOKIE, Dealt
 from inksight.serving.inputs import Source, read_many, read_one
 from inksight.serving.live import LiveModel
 from inksight.serving.observe import STARTED
@@ -25,16 +26,16 @@ async def predict(request: Request) -> Response:
     """Say what a drawing (strokes or a picture of it) or a photo shows."""
     shared = services(request)
     asked = await read_one(request)
-    model = shared.models.get(asked.model)
+    dealt = deal(request, shared, asked.model)
     [source] = asked.sources
-    answer = await judge(request, shared, source, model)
+    answer = await judge(request, shared, source, dealt)
     return _json({
         "id": answer.id,
-        "model": _named(model),
+        "model": _named(dealt.model),
         "predictions": _ranked(answer, asked.top or shared.settings.top),
         "unsure": answer.unsure,
         "ms": elapsed(request),
-    })  # fmt: skip
+    }, dealt)  # fmt: skip
 
 
 @router.post("/predict/batch", response_model=BatchResponse, openapi_extra=BATCH_BODY)
@@ -42,12 +43,12 @@ async def predict_batch(request: Request) -> Response:
     """Judge several inputs at once; one that cannot be read gets an error in its place, the others their answers."""
     shared = services(request)
     asked = await read_many(request, shared.settings.max_drawings)
-    model = shared.models.get(asked.model)
+    dealt = deal(request, shared, asked.model)
     top = asked.top or shared.settings.top
 
     async def result(source: Source | UsageError) -> dict[str, Any]:
         try:
-            answer = await judge(request, shared, source, model)
+            answer = await judge(request, shared, source, dealt)
         except InksightError as error:
             if error.http_status >= 500:
                 raise
@@ -55,16 +56,24 @@ async def predict_batch(request: Request) -> Response:
         return {"id": answer.id, "predictions": _ranked(answer, top), "unsure": answer.unsure}
 
     results = await asyncio.gather(*(result(source) for source in asked.sources))
-    return _json({"model": _named(model), "results": results, "ms": elapsed(request)})
+    return _json({"model": _named(dealt.model), "results": results, "ms": elapsed(request)}, dealt)
 
 
-async def judge(request: Request, shared: Services, source: Source | InksightError, model: LiveModel) -> Answer:
+def deal(request: Request, shared: Services, name: str | None) -> Dealt:
+    """Return the version of a model that answers this visitor."""
+    model = shared.models.get(name)
+    return shared.experiments.deal(model, request.headers, request.cookies)
+
+
+async def judge(request: Request, shared: Services, source: Source | InksightError, dealt: Dealt) -> Answer:
     """Answer one input, count it and log it; raises the reason why it cannot be read."""
     if isinstance(source, InksightError):
         raise source
-    answer = await shared.predictor.answer(source, model)
-    shared.metrics.predicted(model, source.kind, answer.unsure)
-    shared.journal.record(answer, elapsed(request))
+    answer = await shared.predictor.answer(source, dealt.model)
+    shared.metrics.predicted(dealt.model, source.kind, answer.unsure)
+    shared.journal.record(answer, elapsed(request), dealt.extra)
+    if dealt.shadow is not None:
+        shared.experiments.shadow(dealt.shadow, answer)
     return answer
 
 
@@ -82,5 +91,8 @@ def elapsed(request: Request) -> float:
     return round((time.perf_counter() - started) * 1000, 3)
 
 
-def _json(value: Any) -> Response:
-    return Response(orjson.dumps(value), media_type="application/json")
+def _json(value: Any, dealt: Dealt) -> Response:
+    response = Response(orjson.dumps(value), media_type="application/json")
+    if dealt.new_visitor is not None:
+        response.set_cookie(COOKIE, dealt.new_visitor, max_age=30 * 86_400, httponly=True, samesite="strict")
+    return response

@@ -13,9 +13,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from inksight.errors import InksightError
+from inksight.serving.experiments import Dealt
 from inksight.serving.inputs import Picture, Source, read_many, read_one
-from inksight.serving.live import LiveModel
-from inksight.serving.routes_predict import judge
+from inksight.serving.routes_predict import deal, judge
 from inksight.serving.schemas import BATCH_BODY, PREDICT_BODY, Shape
 from inksight.serving.services import Services, services
 
@@ -85,9 +85,9 @@ async def predict(request: Request) -> Response:
     """Answer `{"image": data-URL}` with ranked classes, or a form's `file` with the best one."""
     shared = services(request)
     asked = await read_one(request)
-    model = shared.models.get(asked.model)
+    dealt = deal(request, shared, asked.model)
     [source] = asked.sources
-    answer = await judge(request, shared, source, model)
+    answer = await judge(request, shared, source, dealt)
     ranked = [{"class": label, "confidence": share} for label, share in answer.ranked(asked.top or shared.settings.top)]
     if isinstance(source, Picture) and source.from_form:
         return _json({"filename": source.filename, **ranked[0]})
@@ -99,8 +99,8 @@ async def batch_predict(request: Request) -> Response:
     """Answer several files of a form, or `inputs` in JSON, each with its best class."""
     shared = services(request)
     asked = await read_many(request, shared.settings.max_drawings)
-    model = shared.models.get(asked.model)
-    results = [await _one(request, shared, source, model) for source in asked.sources]
+    dealt = deal(request, shared, asked.model)
+    results = [await _one(request, shared, source, dealt) for source in asked.sources]
     return _json({"predictions": results, "success": all("error" not in result for result in results)})
 
 
@@ -124,10 +124,10 @@ async def word(request: Request, model: str | None = None) -> Word:
     return Word(word=random.choice(services(request).models.get(model or None).classes))
 
 
-async def _one(request: Request, shared: Services, source: Source | InksightError, model: LiveModel) -> dict[str, Any]:
+async def _one(request: Request, shared: Services, source: Source | InksightError, dealt: Dealt) -> dict[str, Any]:
     filename = source.filename if isinstance(source, Picture) else ""
     try:
-        answer = await judge(request, shared, source, model)
+        answer = await judge(request, shared, source, dealt)
     except InksightError as error:
         if error.http_status >= 500:
             raise

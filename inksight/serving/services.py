@@ -10,6 +10,7 @@ from typing import cast
 from fastapi import Request
 
 from inksight.errors import InksightError
+from inksight.serving.experiments import Experiments
 from inksight.serving.journal import Journal
 from inksight.serving.live import Classifier, LiveModel, LiveModels
 from inksight.serving.logs import log
@@ -34,6 +35,7 @@ class Services:
         self.predictor = Predictor(self.models, settings, on_batch=self.metrics.batch)
         self.tokens = Tokens()
         self.follower = Follower(self)
+        self.experiments = Experiments(self)
         self.ready = False
         self.failure: InksightError | None = None
         self.on_failure: Callable[[], None] | None = None
@@ -59,6 +61,7 @@ class Services:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.experiments.stop()
         await asyncio.to_thread(self.predictor.close)
         await asyncio.to_thread(self.journal.stop)
         await asyncio.to_thread(self._let_go)

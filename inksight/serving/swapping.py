@@ -35,6 +35,9 @@ class Follower:
             await asyncio.sleep(self._shared.settings.follow_seconds)
             try:
                 await self.follow()
+                # Only models of the registry can be experimented with; without one, no database is needed.
+                if any(live.release for live in self._shared.models.all()):
+                    await self._shared.experiments.refresh()
             except InksightError as error:
                 log("aliases could not be followed", level=logging.WARNING, **error.as_dict())
 

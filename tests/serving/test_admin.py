@@ -19,7 +19,7 @@ from inksight import registry
 from inksight.serving import create_app
 from inksight.serving.tokens import SCOPES, Tokens
 from inksight.settings import ServeSettings
-from tests.bundle.conftest import make_bundle
+from tests.bundle.conftest import CLASSES, make_bundle
 from tests.registry.made import make_bundle as make_broken_bundle
 from tests.serving.conftest import TALL_LEFT, HalvesClassifier, ready, running
 from tests.serving.test_feedback import ask, wait_for
@@ -44,7 +44,8 @@ def bearer(*scopes: str, name: str = "alice") -> dict[str, str]:
 @pytest.fixture(scope="session")
 def real_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small bundle that can really be loaded."""
-    return make_bundle(tmp_path_factory.mktemp("served") / "bundle", "convnet")
+    metrics = {"split": "test", "accuracy": 0.9, "per_class": {c: {"accuracy": 0.9, "samples": 50} for c in CLASSES}}
+    return make_bundle(tmp_path_factory.mktemp("served") / "bundle", "convnet", metrics=metrics)
 
 
 @pytest.fixture

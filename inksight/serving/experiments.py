@@ -1,0 +1,233 @@
+"""A/B tests and shadows: which visitor meets which version, what they say about it, and when it is decided.
+
+Visitors are dealt by a hash of the experiment and who they are, so that one stays with one version on every worker and
+after a restart. Who they are is the header X-Client-Id or a cookie that the service sets while an experiment runs; a
+client that keeps neither is a new visitor each time. The first verdict of each visitor counts (see
+evaluation/sequential.py for why only that one), and the test may be looked at after every answer: it is, every few
+seconds, and a candidate that does harm is stopped then and there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select, update
+
+from inksight.errors import GateError, InksightError
+from inksight.evaluation.sequential import Counts, Trial
+from inksight.serving.live import LiveModel
+from inksight.serving.logs import log
+from inksight.serving.sources import load_version
+
+if TYPE_CHECKING:
+    from inksight.serving.predictor import Answer
+    from inksight.serving.services import Services
+
+COOKIE = "inksight_visitor"
+HEADER = "x-client-id"
+SHADOWS = 64
+"""Shadow answers under way; while as many wait, further ones are left out rather than slow anybody down."""
+
+_VISITOR = re.compile(r"[A-Za-z0-9_.-]{8,64}")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A running experiment with its candidate loaded."""
+
+    id: str
+    model: str
+    mode: str
+    champion: int
+    candidate: int
+    share: float
+    auto_promote: bool
+    started_at: datetime
+    live: LiveModel
+
+
+@dataclass(frozen=True, slots=True)
+class Dealt:
+    """The version that a visitor meets, and what the log notes about it."""
+
+    model: LiveModel
+    extra: dict[str, Any] | None = None
+    new_visitor: str | None = None
+    shadow: Running | None = None
+
+
+class Experiments:
+    """The experiments of one process; all processes read them from the database."""
+
+    def __init__(self, shared: Services) -> None:
+        self._shared = shared
+        self._running: dict[str, Running] = {}
+        self._shadows: set[asyncio.Task[None]] = set()
+
+    def deal(self, model: LiveModel, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Dealt:
+        """Return the version of a model that the visitor meets."""
+        running = self._running.get(model.name)
+        if running is None or model.version != str(running.champion):
+            return Dealt(model)
+        if running.mode == "shadow":
+            return Dealt(model, {"experiment": running.id}, shadow=running)
+        given = headers.get(HEADER) or cookies.get(COOKIE) or ""
+        visitor = given if _VISITOR.fullmatch(given) else secrets.token_urlsafe(16)
+        arm = "candidate" if dealt_share(running.id, visitor) < running.share else "champion"
+        extra = {"experiment": running.id, "arm": arm, "visitor": hashed(running.id, visitor)}
+        chosen = running.live if arm == "candidate" else model
+        return Dealt(chosen, extra, new_visitor=None if visitor == given else visitor)
+
+    def shadow(self, running: Running, answer: Answer) -> None:
+        """Let the candidate judge what the champion has judged, after the answer and beside it."""
+        if len(self._shadows) >= SHADOWS:
+            return
+        task = asyncio.create_task(self._shadow(running, answer))
+        self._shadows.add(task)
+        task.add_done_callback(self._shadows.discard)
+
+    async def _shadow(self, running: Running, answer: Answer) -> None:
+        from dataclasses import replace
+
+        from inksight.serving.predictor import new_id
+
+        try:
+            probabilities = await self._shared.predictor.judge_image(answer.image, running.live)
+        except InksightError as error:
+            log("a shadow answer failed", level=logging.WARNING, experiment=running.id, **error.as_dict())
+            return
+        shadow = replace(answer, id=new_id(), model=running.live, probabilities=probabilities)
+        agrees = shadow.ranked(1)[0][0] == answer.ranked(1)[0][0]
+        extra = {"experiment": running.id, "shadow_of": answer.id, "agrees": agrees}
+        self._shared.journal.record(shadow, 0.0, extra)
+
+    async def refresh(self) -> None:
+        """Read what runs, load new candidates, drop those of experiments that ended, and decide."""
+        rows = await asyncio.to_thread(self._read)
+        names = {model.name for model in self._shared.models.all()}
+        known = {running.id: running for running in self._running.values()}
+        fresh: dict[str, Running] = {}
+        for row in rows:
+            if row.model not in names:
+                continue
+            running = known.pop(row.id, None) or await self._start(row)
+            if running is not None:
+                fresh[row.model] = running
+        self._running = fresh
+        for ended in known.values():
+            if ended.live.release is not None:
+                await asyncio.to_thread(ended.live.release)
+        for running in fresh.values():
+            if running.mode == "split":
+                await asyncio.to_thread(self._decide, running)
+
+    async def stop(self) -> None:
+        """Let shadows finish and free the candidates."""
+        await asyncio.gather(*self._shadows, return_exceptions=True)
+        for running in self._running.values():
+            if running.live.release is not None:
+                await asyncio.to_thread(running.live.release)
+
+    def results(self, experiment: Any) -> dict[str, Any]:
+        """Return what an experiment shows so far: the test's verdict of a split, the agreement of a shadow."""
+        storage = self._shared.storage
+        prediction, correction = storage.tables.Prediction, storage.tables.Correction
+        with storage.database.read() as session:
+            since = prediction.at >= experiment.started_at
+            if experiment.mode == "shadow":
+                query = select(prediction.extra).where(
+                    since, prediction.model == experiment.model, prediction.version == str(experiment.candidate)
+                )
+                agreed = [
+                    extra["agrees"]
+                    for extra in session.scalars(query)
+                    if extra and extra.get("experiment") == experiment.id and "agrees" in extra
+                ]
+                return {"answers": len(agreed), "agreement": sum(agreed) / len(agreed) if agreed else None}
+            said = session.execute(
+                select(prediction.extra, correction.correct)
+                .join(correction, correction.prediction_id == prediction.id)
+                .where(since, prediction.model == experiment.model)
+                .order_by(correction.id)
+            )
+            first: dict[str, tuple[str, bool]] = {}
+            for extra, correct in said:
+                if extra and extra.get("experiment") == experiment.id:
+                    first.setdefault(extra["visitor"], (extra["arm"], bool(correct)))
+        counts = {
+            arm: Counts(
+                sum(correct for which, correct in first.values() if which == arm),
+                sum(which == arm for which, _ in first.values()),
+            )
+            for arm in ("champion", "candidate")
+        }
+        return Trial(share=experiment.share).judge(counts["champion"], counts["candidate"]).as_dict()
+
+    def _read(self) -> list[Any]:
+        storage = self._shared.storage
+        table = storage.tables.Experiment
+        with storage.database.read() as session:
+            return list(session.scalars(select(table).where(table.state == "running").order_by(table.started_at)))
+
+    async def _start(self, row: Any) -> Running | None:
+        storage = self._shared.storage
+        reference = f"{row.model}:{row.candidate}"
+        try:
+            version = await asyncio.to_thread(storage.registry.find, reference)
+            live = await asyncio.to_thread(load_version, storage, version, reference)
+        except InksightError as error:
+            log("a candidate cannot be served", level=logging.ERROR, experiment=row.id, **error.as_dict())
+            await asyncio.to_thread(self.end, row.id, "stopped", error.as_dict())
+            return None
+        log("experiment running", experiment=row.id, model=row.model, mode=row.mode, candidate=row.candidate)
+        return Running(
+            row.id, row.model, row.mode, row.champion, row.candidate, row.share, row.auto_promote, row.started_at, live
+        )
+
+    def _decide(self, running: Running) -> None:
+        verdict = self.results(running)
+        if verdict["decision"] == "roll back":
+            if self.end(running.id, "rolled back", verdict):
+                log("the candidate did harm and was stopped", level=logging.WARNING, experiment=running.id, **verdict)
+        elif verdict["decision"] == "promote" and self.end(running.id, "better", verdict):
+            log("the candidate is better", experiment=running.id, **verdict)
+            if running.auto_promote:
+                self._promote(running)
+
+    def _promote(self, running: Running) -> None:
+        note = f"experiment {running.id}"
+        try:
+            self._shared.storage.registry.promote(running.model, running.candidate, note=note)
+        except GateError as error:
+            log("a gate refused the winner", level=logging.WARNING, experiment=running.id, **error.as_dict())
+            return
+        self.end(running.id, "promoted", None, before="better")
+
+    def end(self, number: str, state: str, verdict: dict[str, Any] | None, *, before: str = "running") -> bool:
+        """Move an experiment on; False when another process was faster."""
+        storage = self._shared.storage
+        table = storage.tables.Experiment
+        values: dict[str, Any] = {"state": state, "ended_at": storage.tables.now()}
+        if verdict is not None:
+            values["verdict"] = verdict
+        change = update(table).where(table.id == number, table.state == before).values(**values).returning(table.id)
+        with storage.database.write() as session:
+            return session.execute(change).first() is not None
+
+
+def dealt_share(experiment: str, visitor: str) -> float:
+    """Return where a visitor stands in 0..1, evenly spread and independent between experiments."""
+    return int.from_bytes(hashlib.sha256(f"{experiment}/{visitor}".encode()).digest()[:7], "big") / 2**56
+
+
+def hashed(experiment: str, visitor: str) -> str:
+    """Return a visitor's name in the log: the same within an experiment, and no use outside it."""
+    return hashlib.sha256(f"visitor/{experiment}/{visitor}".encode()).hexdigest()[:24]

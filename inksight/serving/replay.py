@@ -1,0 +1,84 @@
+"""Replay: what would another version have said? Logged inputs, judged again by a version of the registry."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import select
+
+from inksight import drawing
+from inksight.evaluation.intervals import wilson_one
+from inksight.serving.live import LiveModel
+from inksight.serving.sources import load_version
+from inksight.serving.storage import Storage
+
+BATCH = 256
+SHOWN = 50
+
+
+def replay(storage: Storage, model: str, version: int, *, limit: int) -> dict[str, Any]:
+    """Judge the newest `limit` logged inputs of a model with a version; compare with what was answered then.
+
+    Only inputs that were kept can be judged again (`--keep-drawings`). Where people said what a drawing is, both
+    versions' accuracy is given, with Wilson intervals. Raises NotFoundError for an unknown version.
+    """
+    reference = f"{model}:{version}"
+    live = load_version(storage, storage.registry.find(reference), reference)
+    try:
+        return _compare(storage, live, limit)
+    finally:
+        if live.release is not None:
+            live.release()
+
+
+def _compare(storage: Storage, live: LiveModel, limit: int) -> dict[str, Any]:
+    table, correction = storage.tables.Prediction, storage.tables.Correction
+    with storage.database.read() as session:
+        query = select(table).where(table.model == live.name).order_by(table.at.desc()).limit(limit)
+        logged = list(session.scalars(query))
+        ids = [row.id for row in logged]
+        truths: dict[str, str] = {}
+        for start in range(0, len(ids), 500):
+            part = correction.prediction_id.in_(ids[start : start + 500])
+            for row in session.scalars(select(correction).where(part, correction.state != "rejected")):
+                truths[row.prediction_id] = row.final_label or row.label
+    kept = [row for row in logged if row.input is not None]
+    answers: list[str] = []
+    for start in range(0, len(kept), BATCH):
+        images = np.stack([_image(row.input, live) for row in kept[start : start + BATCH]])
+        answers += [live.classes[index] for index in live.classifier.predict_proba(images).argmax(axis=1)]
+    pairs = list(zip(kept, answers, strict=True))
+    changed = [(row, answer) for row, answer in pairs if row.label != answer]
+    known = [(row, answer, truths[row.id]) for row, answer in pairs if row.id in truths]
+    return {
+        "model": live.name,
+        "version": live.version,
+        "logged": len(logged),
+        "replayed": len(pairs),
+        "agreement": 1 - len(changed) / len(pairs) if pairs else None,
+        "then": _accuracy([row.label == truth for row, _, truth in known]),
+        "now": _accuracy([answer == truth for _, answer, truth in known]),
+        "changes": [
+            {"from": before, "to": after, "count": count}
+            for (before, after), count in Counter((row.label, answer) for row, answer in changed).most_common(SHOWN)
+        ],
+    }
+
+
+def _accuracy(right: list[bool]) -> dict[str, Any]:
+    low, high = wilson_one(sum(right), len(right))
+    share = sum(right) / len(right) if right else None
+    return {"right": sum(right), "total": len(right), "accuracy": share, "interval": [low, high]}
+
+
+def _image(kept: dict[str, Any], live: LiveModel) -> npt.NDArray[np.uint8]:
+    if "strokes" not in kept:
+        pixels = np.frombuffer(base64.b64decode(kept["image"]), np.uint8)
+        return pixels.reshape(kept["shape"])
+    if not kept["strokes"]:
+        return np.zeros(live.input_shape, np.uint8)
+    return drawing.render(drawing.simplify(kept["strokes"]), size=live.input_shape[0])

@@ -1,0 +1,181 @@
+"""A/B tests, shadows and replay: who meets whom, what is decided, and that nobody waits for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from inksight import registry
+from inksight.serving import create_app
+from inksight.serving.experiments import dealt_share
+from inksight.serving.services import Services
+from inksight.settings import ServeSettings
+from tests.serving.conftest import TALL_LEFT, ready
+from tests.serving.test_admin import bearer, real_bundle, two_versions  # noqa: F401
+from tests.serving.test_feedback import wait_for
+from tests.serving.test_predict import check_error
+
+
+@pytest.fixture
+def doodle(two_versions: registry.Registry) -> Iterator[TestClient]:  # noqa: F811
+    """A service of doodle@champion (version 1), with version 2 in the registry; it looks around every 0.2 s."""
+    settings = ServeSettings(follow_seconds=0.2, keep_drawings=True)
+    with TestClient(create_app(settings, models=["doodle"])) as client:
+        yield ready(client)
+
+
+def ask(client: TestClient, visitor: str | None = None) -> dict[str, Any]:
+    client.cookies.clear()
+    headers = {"X-Client-Id": visitor} if visitor else {}
+    return dict(client.post("/v1/predict", json={"strokes": TALL_LEFT}, headers=headers).json())
+
+
+def start(client: TestClient, headers: dict[str, str], **changes: Any) -> Any:
+    return client.post("/v1/experiments", headers=headers, json={"model": "doodle", "candidate": 2, **changes})
+
+
+def test_visitors_are_spread_evenly_and_independently() -> None:
+    first = [dealt_share("a", f"visitor-{n}") for n in range(20_000)]
+    second = [dealt_share("b", f"visitor-{n}") for n in range(20_000)]
+    for share in (0.05, 0.2, 0.5):
+        assert sum(place < share for place in first) / 20_000 == pytest.approx(share, abs=0.012)
+    both = sum(a < 0.5 and b < 0.5 for a, b in zip(first, second, strict=True)) / 20_000
+    assert both == pytest.approx(0.25, abs=0.015)
+
+
+def test_a_split_is_sticky_and_weighted(doodle: TestClient) -> None:
+    headers = bearer("experiments")
+    assert start(doodle, headers, share=0.3).status_code == 201
+    met = {n: ask(doodle, f"visitor-{n}")["model"]["version"] for n in range(200)}
+    assert set(met.values()) == {"1", "2"}
+    assert 30 <= sum(version == "2" for version in met.values()) <= 90
+    assert all(ask(doodle, f"visitor-{n}")["model"]["version"] == met[n] for n in range(50))
+    # A browser gets a cookie, and with it the same version again.
+    doodle.cookies.clear()
+    first = doodle.post("/v1/predict", json={"strokes": TALL_LEFT})
+    assert "httponly" in first.headers["set-cookie"].lower()
+    assert "samesite=strict" in first.headers["set-cookie"].lower()
+    for _ in range(10):
+        again = doodle.post("/v1/predict", json={"strokes": TALL_LEFT})
+        assert again.json()["model"] == first.json()["model"]
+        assert "set-cookie" not in again.headers
+
+
+def test_stopping_sends_everybody_back(doodle: TestClient) -> None:
+    headers = bearer("experiments")
+    number = start(doodle, headers, share=0.9).json()["id"]
+    assert "2" in {ask(doodle)["model"]["version"] for _ in range(30)}
+    stopped = doodle.post(f"/v1/experiments/{number}/stop", headers=headers).json()
+    assert stopped["state"] == "stopped"
+    assert {ask(doodle)["model"]["version"] for _ in range(30)} == {"1"}
+    check_error(doodle.post(f"/v1/experiments/{number}/stop", headers=headers), 409)
+    assert "set-cookie" not in doodle.post("/v1/predict", json={"strokes": TALL_LEFT}).headers
+
+
+def feed(client: TestClient, right: dict[str, float], visitors: int, *, until: str = "") -> None:
+    """Let visitors say whether the answer was right; each arm is right for a share of them."""
+    for n in range(visitors):
+        answer = ask(client, f"visitor-{n:05d}")
+        arm = "candidate" if answer["model"]["version"] == "2" else "champion"
+        correct = (n * 0.618034) % 1 < right[arm]
+        said = answer["predictions"][0]["label"] if correct else answer["predictions"][1]["label"]
+        body = {"prediction_id": answer["id"], "label": said, "correct": correct}
+        assert client.post("/v1/feedback", json=body).status_code == 201
+
+
+def test_harm_is_stopped_and_rolled_back_by_itself(doodle: TestClient) -> None:
+    headers = bearer("experiments")
+    number = start(doodle, headers).json()["id"]
+    feed(doodle, {"champion": 0.95, "candidate": 0.1}, 80)
+    found = wait_for(lambda: (e := doodle.get(f"/v1/experiments/{number}", headers=headers).json())["ended_at"] and e)
+    assert found["state"] == "rolled back"
+    assert found["results"]["harm"] >= 20
+    assert found["results"]["champion"]["total"] + found["results"]["candidate"]["total"] <= 80
+    wait_for(lambda: {ask(doodle)["model"]["version"] for _ in range(20)} == {"1"})
+
+
+@pytest.mark.parametrize("auto", [False, True])
+def test_a_winner_is_promoted_only_when_asked_for(doodle: TestClient, auto: bool) -> None:
+    headers = bearer("experiments")
+    number = start(doodle, headers, auto_promote=auto).json()["id"]
+    feed(doodle, {"champion": 0.1, "candidate": 0.95}, 80)
+    wanted = "promoted" if auto else "better"
+    found = wait_for(
+        lambda: (e := doodle.get(f"/v1/experiments/{number}", headers=headers).json())["state"] == wanted and e
+    )
+    assert found["results"]["evidence"] >= 20
+    expected = "2" if auto else "1"
+    wait_for(lambda: {ask(doodle)["model"]["version"] for _ in range(20)} == {expected})
+
+
+def test_a_visitor_counts_once(doodle: TestClient) -> None:
+    headers = bearer("experiments")
+    number = start(doodle, headers).json()["id"]
+    for _ in range(30):
+        answer = ask(doodle, "loud-visitor")
+        doodle.post("/v1/feedback", json={"prediction_id": answer["id"], "correct": True})
+
+    def results() -> Any:
+        return doodle.get(f"/v1/experiments/{number}", headers=headers).json()["results"]
+
+    wait_for(lambda: results()["champion"]["total"] + results()["candidate"]["total"])
+    assert results()["champion"]["total"] + results()["candidate"]["total"] == 1
+
+
+def test_a_shadow_answers_nobody(doodle: TestClient) -> None:
+    headers = bearer("experiments")
+    number = start(doodle, headers, mode="shadow").json()["id"]
+    assert {ask(doodle)["model"]["version"] for _ in range(40)} == {"1"}
+
+    def results() -> Any:
+        return doodle.get(f"/v1/experiments/{number}", headers=headers).json()["results"]
+
+    wait_for(lambda: results()["answers"] == 40)
+    assert results()["agreement"] == 1.0, "both versions have the same weights"
+
+
+def test_only_one_experiment_per_model(doodle: TestClient) -> None:
+    headers = bearer("experiments")
+    codes: list[int] = []
+    threads = [threading.Thread(target=lambda: codes.append(start(doodle, headers).status_code)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(codes) == [201, 409, 409, 409]
+    assert len(doodle.get("/v1/experiments", headers=headers).json()["experiments"]) == 1
+
+
+def test_wrong_experiments_are_refused(doodle: TestClient) -> None:
+    headers = bearer("experiments")
+    check_error(start(doodle, headers, candidate=9), 404)
+    check_error(start(doodle, headers, candidate=1), 409)
+    check_error(start(doodle, headers, model="nope"), 404)
+    check_error(start(doodle, headers, share=1.5), 422)
+    check_error(doodle.get("/v1/experiments/nope", headers=headers), 404)
+    check_error(doodle.post("/v1/experiments", json={"model": "doodle", "candidate": 2}), 401)
+
+
+def test_replay(doodle: TestClient) -> None:
+    answers = [ask(doodle) for _ in range(12)]
+    wrong = answers[0]["predictions"][1]["label"]
+    doodle.post("/v1/feedback", json={"prediction_id": answers[0]["id"], "correct": True})
+    doodle.post("/v1/feedback", json={"prediction_id": answers[1]["id"], "label": wrong, "correct": False})
+    app = doodle.app
+    assert isinstance(app, FastAPI)
+    shared: Services = app.state.services
+    wait_for(lambda: shared.journal.waiting == 0)
+    found = doodle.post("/v1/models/doodle/replay", headers=bearer("logs"), json={"version": 2, "limit": 10}).json()
+    assert (found["logged"], found["replayed"], found["agreement"]) == (10, 10, 1.0)
+    found = doodle.post(
+        "/v1/models/doodle/replay", headers=bearer("logs", name="bob"), json={"version": 2, "limit": 100}
+    ).json()
+    assert found["then"]["total"] == found["now"]["total"] == 2
+    assert found["then"]["right"] == found["now"]["right"] == 1
+    assert found["changes"] == []
+    check_error(doodle.post("/v1/models/doodle/replay", headers=bearer("logs", name="c"), json={"version": 7}), 404)
