@@ -54,8 +54,12 @@ def fetch(
         _check(quickdraw.check(chosen.classes, settings=settings), settings, json)
         return
     progress = Bars() if sys.stderr.isatty() else Lines()
-    with progress:
-        result = quickdraw.fetch(chosen.classes, settings=settings, progress=progress, strict=False)
+    try:
+        with progress:
+            result = quickdraw.fetch(chosen.classes, settings=settings, progress=progress, strict=False)
+    except KeyboardInterrupt:
+        say("what has arrived is kept; the same command goes on from there")
+        raise
     if json:
         print_json(result.as_dict() | {"preset": chosen.name, "missing": chosen.missing, "renamed": chosen.renamed})
     else:
