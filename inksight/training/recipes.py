@@ -2,7 +2,7 @@
 
 Model recipes are TOML files `model-<name>.toml` among the presets (the package's, or the user's own in
 $INKSIGHT_HOME/presets, which win); for `transfer/resnet18` that is model-transfer-resnet18.toml or, failing that,
-model-transfer.toml. Their [train] table and that of the dataset's preset are layered under the user's settings.
+model-transfer.toml, for `sketchnet-s` model-sketchnet-s.toml or model-sketchnet.toml. Their [train] table and that of the dataset's preset are layered under the user's settings.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def recipe(model: str, dataset: str) -> dict[str, Any]:
 
 
 def _model_recipe(model: str) -> dict[str, Any]:
-    for name in (model.replace("/", "-"), model.partition("/")[0]):
+    for name in (model.replace("/", "-"), model.partition("/")[0], model.rpartition("-")[0]):
         for folder in (workspace().home / "presets", _PACKAGED):
             path = folder / f"model-{name}.toml"
             if path.is_file():
