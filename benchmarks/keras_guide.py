@@ -67,8 +67,8 @@ def main() -> None:
     keras.utils.set_random_seed(arguments.seed)
     with h5py.File(arguments.dataset) as file:
         num_classes = len(json.loads(file.attrs["classes"]))
-        train, train_labels = file["X_train"][:, :, :, None].astype("float32") / 255, file["y_train"][:]
-        test, test_labels = file["X_test"][:, :, :, None].astype("float32") / 255, file["y_test"][:]
+        train, train_labels = file["X_train"][:][..., None].astype("float32") / 255, file["y_train"][:]
+        test, test_labels = file["X_test"][:][..., None].astype("float32") / 255, file["y_test"][:]
     model = build(num_classes)
     history, seconds = [], 0.0
     for epoch in range(arguments.epochs):
