@@ -32,7 +32,7 @@ def architectures(
         [
             each["name"],
             each["family"],
-            f"{each['parameters']:,}" if measure else "",
+            (f"{each['parameters']:,}" if each["parameters"] else "from data") if measure else "",
             each["input"],
             f"{each['milliseconds']:.2f}" if measure else "",
             each["summary"],
@@ -58,7 +58,9 @@ def _describe(name: str, classes: int, measure: bool) -> dict[str, Any]:
         "milliseconds": None,
     }
     if measure:
-        module = models.create(name, num_classes=classes, image_shape=image).eval()
+        # Neither size nor speed depends on the weights, and pretrained ones may need a download.
+        untrained = {"pretrained": False} if "pretrained" in spec.options else {}
+        module = models.create(name, num_classes=classes, image_shape=image, **untrained).eval()
         entry["parameters"] = models.parameter_count(module)
         entry["milliseconds"] = _milliseconds(module, (1, channels, height, width))
     return entry

@@ -52,7 +52,10 @@ def test_architectures() -> None:
     found = json.loads(inksight("models", "architectures", "simple_cnn", "convnet", "--json").stdout)
     assert (found[0]["name"], found[0]["parameters"], found[0]["input"]) == ("simple_cnn", 50_836, "28x28x1")
     assert all(each["milliseconds"] > 0 for each in found)
-    assert "simple_cnn" in inksight("models", "architectures", "--no-measure").stdout
+    everything = inksight("models", "architectures", "--no-measure").stdout
+    assert all(name in everything for name in ("simple_cnn", "transfer/resnet18", "shallow"))
+    offline = json.loads(inksight("models", "architectures", "transfer/mobilenet_v2", "shallow", "--json").stdout)
+    assert offline[0]["parameters"] > 2_000_000  # built without asking for its pretrained weights
 
 
 def test_ages() -> None:
