@@ -91,7 +91,7 @@ class TrainSettings(Settings):
     flip: bool | None = setting(None, "Augmentation: mirror half of the images left to right; none: photos only.")
     policy: str = setting(
         "jitter",
-        "Photos: all changes a little, or one (trivial) or two (rand) chosen ones strongly (TrivialAugment, RandAugment).",
+        "Photos: all changes a little, or one (TrivialAugment) or two (RandAugment) drawn ones strongly.",
         choices=("jitter", "trivial", "rand"),
     )
     crop_min: float = setting(

@@ -22,16 +22,24 @@ from inksight.settings import TrainSettings
 
 Augmentation = Callable[[Tensor, Generator], Tensor]
 
+# Maps images to blended images, the order of their partners (N,), and the share of the first of each pair.
+Mix = Callable[[Tensor, Generator], tuple[Tensor, Tensor, float]]
+
 # Elastic bending: random shifts on a grid this wide, smoothly interpolated (Simard et al. 2003 blur a dense field).
 ELASTIC_GRID = 4
 
 
-def build_augmentation(settings: TrainSettings, image_shape: Sequence[int]) -> Augmentation:
+def build_augmentation(settings: TrainSettings, image_shape: Sequence[int], crop: int | None = None) -> Augmentation:
     """Return the augmentation that the settings describe for images of `image_shape` (H, W) or (H, W, 3).
 
-    The result maps uint8 (N, H, W[, 3]) and a random generator on the same device to float32 of the same shape in
-    0..255. With strength 0 it hands the images through untouched.
+    The result maps uint8 (N, H, W[, 3]) and a random generator on the same device to float32 in 0..255: of the same
+    shape for drawings; photos, of which models see a square of `crop` pixels, come out as (N, crop, crop, 3).
+    With strength 0 drawings are handed through untouched and photos are cropped in the middle.
     """
+    if crop is not None:
+        from inksight.training.augment_photos import photo_augmentation
+
+        return photo_augmentation(settings, crop)
     strength = settings.augment
     augmentation = DrawingAugmentation(
         rotate=settings.rotate * strength,
@@ -39,7 +47,7 @@ def build_augmentation(settings: TrainSettings, image_shape: Sequence[int]) -> A
         zoom=settings.zoom * strength,
         elastic=settings.elastic * strength,
         stroke=min(settings.stroke * strength, 1.0),
-        flip=settings.flip and strength > 0,
+        flip=bool(settings.flip) and strength > 0,
     )
     return augmentation if augmentation != DrawingAugmentation() else _untouched
 

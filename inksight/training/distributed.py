@@ -60,11 +60,15 @@ class Group:
         distributed.broadcast_object_list(box)
         return box[0]
 
-    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """Return the model to call in training: it averages gradients over the processes."""
+    def wrap(self, model: nn.Module, device: torch.device, *, some_unused: bool = False) -> nn.Module:
+        """Return the model to call in training: it averages gradients over the processes.
+
+        `some_unused`: parameters may be frozen for a while, so that not all of them have a gradient in every step.
+        """
         if self.world == 1:
             return model
-        return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+        devices = [device.index] if device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(model, device_ids=devices, find_unused_parameters=some_unused)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from inksight.errors import TrainingError
 from inksight.settings import TrainSettings
-from inksight.training.augment import Augmentation
+from inksight.training.augment import Augmentation, Mix
 from inksight.training.checkpoints import load_checkpoint, save_checkpoint, seed_step
 from inksight.training.distributed import Group
 from inksight.training.ema import Ema
@@ -62,7 +62,8 @@ class Task:
     """What there is to learn: the two feeds, and how uint8 images become the model's input.
 
     `augment` is applied to training images; `prepare` maps uint8 or float (N, H, W[, 3]) in 0..255 to the normalised
-    float32 (N, C, h, w). `weights` are the class weights, float32 (classes,).
+    float32 (N, C, h, w). `mix` blends pairs of augmented images. `weights` are the class weights, float32 (classes,).
+    `begin_epoch` is told the number (from 0) of each epoch before it starts, and may freeze or thaw parameters.
     """
 
     train: Feed
@@ -70,7 +71,9 @@ class Task:
     prepare: Callable[[Tensor], Tensor]
     augment: Augmentation
     weights: Tensor
+    mix: Mix | None = None
     factor_of: LearningRateFactor = lambda name: 1.0
+    begin_epoch: Callable[[int], None] | None = None
 
 
 def fit(
@@ -86,10 +89,12 @@ def fit(
     resume: bool = False,
     quiet: bool = False,
     on_epoch: Callable[[Entry], None] | None = None,
+    baseline: float | None = None,
 ) -> State:
     """Train `model` in place and return the final state; the model ends with the best weights.
 
-    "Best" is the highest validation accuracy; without validation images it is the last epoch. Raises TrainingError
+    "Best" is the highest validation accuracy; without validation images it is the last epoch. `baseline` is that of the
+    weights as given, which are kept if no epoch is better. Raises TrainingError
     when the loss is no longer finite and TrainingInterrupted (after a checkpoint) on SIGINT or SIGTERM.
     """
     last, best = folder / "checkpoints" / "last.pt", folder / "checkpoints" / "best.pt"
@@ -106,10 +111,14 @@ def fit(
             ema.module.load_state_dict(saved["ema"])
         state = State(**saved["state"])
         plateau = Plateau(**state.plateau)
+    elif baseline is not None:
+        state.best_score = baseline
+        if group.leads:
+            save_checkpoint(best, {"model": model.state_dict(), "epoch": 0})
     weights = task.weights.to(device)
     steps_per_epoch = len(task.train)
     total_steps = steps_per_epoch * settings.epochs
-    called = group.wrap(model, device)
+    called = group.wrap(model, device, some_unused=task.begin_epoch is not None)
     generator = Generator(device)
     progress = Progress(settings.epochs, total_steps, quiet=quiet or not group.leads)
     tracker.start(RunInfo(folder.name, folder, {}, state.history, state.step))
@@ -127,6 +136,8 @@ def fit(
     with Interruption() as interruption:
         saved_at = time.monotonic()
         while state.epoch < settings.epochs and not state.stopped:
+            if task.begin_epoch:
+                task.begin_epoch(state.epoch)
             called.train()
             began = time.monotonic() - state.seconds
             for batch in task.train.batches(state.epoch, start=state.batch):
@@ -138,12 +149,17 @@ def fit(
 
                 images = torch.from_numpy(batch.images).to(device, non_blocking=True)
                 labels = torch.from_numpy(batch.labels).to(device, non_blocking=True)
-                inputs = task.prepare(task.augment(images, generator)).contiguous(memory_format=torch.channels_last)
+                augmented = task.augment(images, generator)
+                partners, share = labels, 1.0
+                if task.mix:
+                    augmented, order, share = task.mix(augmented, generator)
+                    partners = labels[order]
+                inputs = _channels_last(task.prepare(augmented))
                 with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                     logits = called(inputs)
-                losses = F.cross_entropy(
-                    logits.float(), labels, weights, reduction="sum", label_smoothing=settings.label_smoothing
-                )
+                losses = _loss(logits, labels, weights, settings)
+                if share < 1:
+                    losses = share * losses + (1 - share) * _loss(logits, partners, weights, settings)
                 # Divided by the whole batch's weight, not this process's: uneven shares then count as they should.
                 loss = losses / weights[torch.from_numpy(batch.all_labels).to(device)].sum()
 
@@ -165,9 +181,9 @@ def fit(
                 state.correct += float((logits.detach().argmax(1) == labels).sum())
                 state.seen += len(batch.all_labels)
                 state.seconds = time.monotonic() - began
-                share = state.correct * group.world / state.seen
+                accuracy = state.correct * group.world / state.seen
                 mean_loss = state.loss * group.world / state.seen
-                progress.step(state.epoch + 1, state.step, mean_loss, share, state.seen / state.seconds)
+                progress.step(state.epoch + 1, state.step, mean_loss, accuracy, state.seen / state.seconds)
                 if state.step % TRACK_EVERY == 0:
                     rate = settings.learning_rate * factor
                     tracker.step(state.step, {"loss": value * group.world, "learning_rate": rate})
@@ -215,6 +231,16 @@ def fit(
     return state
 
 
+def _loss(logits: Tensor, labels: Tensor, weights: Tensor, settings: TrainSettings) -> Tensor:
+    """Return the summed, weighted cross-entropy of a batch."""
+    return F.cross_entropy(logits.float(), labels, weights, reduction="sum", label_smoothing=settings.label_smoothing)
+
+
+def _channels_last(inputs: Tensor) -> Tensor:
+    """Lay images out as convolutions like them; features (N, F) are left alone."""
+    return inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
+
+
 def _record(state: State, rate: float, group: Group, device: torch.device) -> Entry:
     """Return an epoch's record from the sums of all processes."""
     loss, correct = group.sum(torch.tensor([state.loss, state.correct], dtype=torch.float64, device=device)).tolist()
@@ -248,7 +274,7 @@ def _measure(
     sums = torch.zeros(3, classes, dtype=torch.float64, device=device)
     for batch in task.val.in_order(256):
         labels = torch.from_numpy(batch.labels).to(device)
-        inputs = task.prepare(torch.from_numpy(batch.images).to(device)).contiguous(memory_format=torch.channels_last)
+        inputs = _channels_last(task.prepare(torch.from_numpy(batch.images).to(device)))
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             logits = model(inputs).float()
         losses = F.cross_entropy(logits, labels, reduction="none")

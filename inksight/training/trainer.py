@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inksight import models
-from inksight.config import as_dict, resolve
+from inksight.config import as_dict, option_name, resolve
 from inksight.data import Dataset, open_dataset
 from inksight.data.ensure import ensure_dataset
 from inksight.errors import ConflictError, TrainingError, UsageError
 from inksight.models.preprocess import Preprocess
 from inksight.settings import TrainSettings
 from inksight.training.augment import build_augmentation
+from inksight.training.augment_photos import build_mix
 from inksight.training.balance import class_weights, imbalance
 from inksight.training.checkpoints import seed_step
 from inksight.training.curves import draw_curves
@@ -142,8 +143,11 @@ def _run(
     say = Progress(settings.epochs, 0, quiet=quiet or not group.leads).say
 
     seed_step(settings.seed, 0)
-    model = models.create(spec.name, num_classes=len(dataset.classes), image_shape=dataset.image_shape, **options)
-    preprocess = Preprocess.from_spec(spec, dataset.image_shape).to(device)
+    crop = _crop(dataset)
+    seen_shape = (crop, crop, 3) if crop else dataset.image_shape
+    model = models.create(spec.name, num_classes=len(dataset.classes), image_shape=seen_shape, **options)
+    preprocess = Preprocess.from_spec(spec, dataset.image_shape, crop=[crop, crop] if crop else None).to(device)
+    cropped = Preprocess.from_spec(spec, seen_shape).to(device)
     feed, val = _feeds(dataset, settings, group)
     _check(dataset, feed, model, settings, group)
     counts = np.bincount(feed.labels, minlength=len(dataset.classes)).tolist()
@@ -158,15 +162,23 @@ def _run(
     task = Task(
         train=feed,
         val=val,
-        prepare=preprocess,
-        augment=build_augmentation(settings, dataset.image_shape),
+        # Augmentation has cropped the photos that it gives; others still have their margin.
+        prepare=lambda images: (preprocess if images.shape[1:3] == dataset.image_shape[:2] else cropped)(images),
+        augment=build_augmentation(settings, dataset.image_shape, crop),
+        mix=build_mix(settings),
         weights=torch.from_numpy(class_weights(settings.class_weights, counts)),
     )
     tracker = _trackers(settings, trackers, say) if group.leads else NoTracker()
-    state = fit(
-        model, task, settings, folder,
-        device=device, dtype=dtype, group=group, tracker=tracker, resume=resume, quiet=quiet, on_epoch=on_epoch,
-    )  # fmt: skip
+    common: dict[str, Any] = {"device": device, "dtype": dtype, "quiet": quiet, "group": group, "tracker": tracker}
+    common |= {"resume": resume, "on_epoch": on_epoch}
+    if spec.family == "transfer":
+        from inksight.models.transfer import TransferNet
+        from inksight.training.transfer import fit_transfer
+
+        assert isinstance(model, TransferNet)
+        state = fit_transfer(model, task, settings, folder, data_sha256=dataset.sha256, **common)
+    else:
+        state = fit(model, task, settings, folder, **common)
     metrics: dict[str, Any] = {}
     if group.leads and finish:
         del task, feed
@@ -177,6 +189,13 @@ def _run(
     tracker.finish(metrics, folder)
     metrics = json.loads(group.tell(json.dumps(metrics)))
     return TrainingRun(folder, folder / "bundle", state.history, metrics, group.leads)
+
+
+def _crop(dataset: Dataset) -> int | None:
+    """Return the side of the square that models see of a photo; drawings are seen whole (None)."""
+    if dataset.kind != "photo" or dataset.channels != 3:
+        return None
+    return min(int(dataset.preprocessing.get("image_size", min(dataset.image_shape[:2]))), *dataset.image_shape[:2])
 
 
 def _dataset_file(data: str | Path, quiet: bool) -> Path:
@@ -240,12 +259,19 @@ def _check(dataset: Dataset, feed: Feed, model: nn.Module, settings: TrainSettin
 
 
 def _model_options(spec: models.ModelSpec, settings: TrainSettings, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all options of the model, --dropout among them; raises UsageError when it has none."""
+    """Return all options of the model, with those that are settings too; raises UsageError when it lacks one."""
     given = dict(options)
-    if settings.dropout is not None:
-        if "dropout" not in spec.options:
-            raise UsageError(f"--dropout: {spec.name} has no dropout", hint="Leave the option out.")
-        given["dropout"] = settings.dropout
+    asked: dict[str, Any] = {"dropout": settings.dropout, "weights": settings.weights or None}
+    asked["pretrained"] = None if settings.pretrained else False
+    for name, value in asked.items():
+        if value is not None:
+            if name not in spec.options:
+                raise UsageError(f"{option_name(name)}: {spec.name} has no such option", hint="Leave it out.")
+            given[name] = value
+    if spec.family != "transfer" and (settings.freeze_backbone or settings.frozen_epochs):
+        raise UsageError(
+            f"--freeze-backbone and --frozen-epochs: {spec.name} has no backbone", hint="Use --model transfer/NAME."
+        )
     return spec.resolve(given)
 
 

@@ -1,0 +1,182 @@
+"""Training a new head on a pretrained backbone: first the head alone, then both.
+
+While the backbone is frozen its answers never change. So they are computed once, for the plain picture and a few
+augmented views of it, and the head learns from those: an epoch takes a fraction of a second instead of a pass through
+the backbone. The features stay in the workspace (cache/features) for other runs on the same images and weights.
+
+Then the backbone joins, all at once or one stage after the other from the last (progressive unfreezing), each stage
+with a smaller learning rate than the one behind it (discriminative rates; Howard & Ruder 2018).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from inksight.models.transfer import TransferNet
+from inksight.settings import TrainSettings
+from inksight.training.checkpoints import seed_step
+from inksight.training.feed import Feed, Images
+from inksight.training.loop import State, Task, fit
+from inksight.training.progress import Progress
+from inksight.training.trackers import JsonLines
+from inksight.workspace import atomic_path, workspace
+
+Features = NDArray[np.float32]
+
+# Settings that change what augmentation draws, and so the features of augmented views.
+_VIEW_SETTINGS = ("augment", "policy", "crop_min", "flip", "rotate", "shift", "zoom", "elastic", "stroke", "seed")
+
+
+def fit_transfer(
+    model: TransferNet,
+    task: Task,
+    settings: TrainSettings,
+    folder: Path,
+    *,
+    data_sha256: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    quiet: bool,
+    **fit_options: Any,
+) -> State:
+    """Train head, then head and backbone, as the settings say; the model ends with the best weights.
+
+    Takes and raises what `fit` does. With --freeze-backbone the head's training is the whole run; otherwise the head's
+    files are in the run's `head` folder. The backbone's features come from the cache where they are known.
+    """
+    say = Progress(0, 0, quiet=quiet or not fit_options["group"].leads).say
+    baseline = None
+    if settings.freeze_backbone or settings.frozen_epochs:
+        whole = settings.freeze_backbone
+        epochs = settings.frozen_epochs or settings.epochs
+        features = _cached_features(model, task, settings, data_sha256, device, dtype, say)
+        head_options = dict(fit_options)
+        if not whole:
+            head_options |= {"tracker": JsonLines(), "on_epoch": None, "resume": True}
+        threads = torch.get_num_threads()
+        # A step of the head is under a millisecond of work: with more threads most of its time goes into waking them.
+        torch.set_num_threads(1)
+        state = fit(
+            model.head,
+            _head_task(task, *features, settings),
+            dataclasses.replace(settings, epochs=epochs),
+            folder if whole else folder / "head",
+            device=device,
+            quiet=quiet,
+            **head_options,
+        )
+        torch.set_num_threads(threads)
+        if whole:
+            return state
+        if task.val.rows:
+            baseline = state.best_score
+            say(f"the head alone reached {baseline:.1%}; now the backbone joins")
+
+    def factor_of(name: str) -> float:
+        depth = model.depth_of(name)
+        return settings.backbone_rate * settings.layer_decay ** (depth - 1) if depth else 1.0
+
+    task = dataclasses.replace(task, factor_of=factor_of, begin_epoch=_unfreezing(model, settings))
+    return fit(model, task, settings, folder, device=device, dtype=dtype, quiet=quiet, baseline=baseline, **fit_options)
+
+
+def _unfreezing(model: TransferNet, settings: TrainSettings) -> Callable[[int], None] | None:
+    """Return what thaws stage after stage, last first, every `unfreeze_every` epochs; None when all are thawed."""
+    if not settings.unfreeze_every:
+        return None
+
+    def begin_epoch(epoch: int) -> None:
+        thawed = 1 + epoch // settings.unfreeze_every
+        for depth, stage in enumerate(reversed(model.stages()), start=1):
+            for parameter in stage:
+                parameter.requires_grad_(depth <= thawed)
+
+    return begin_epoch
+
+
+def _head_task(task: Task, train: Features, val: Features, settings: TrainSettings) -> Task:
+    """Return the task of learning from features: train (N, 1 + views, F), val (N, F)."""
+
+    def any_view(features: Tensor, generator: Generator) -> Tensor:
+        views = torch.randint(features.shape[1], (len(features),), generator=generator, device=features.device)
+        return features[torch.arange(len(features), device=features.device), views]
+
+    def feed(features: Any, like: Feed) -> Feed:
+        return Feed(features, like.labels, batch_size=settings.batch_size, seed=settings.seed, share=like.share)
+
+    return Task(
+        train=feed(train, task.train),
+        val=feed(val, task.val),
+        prepare=lambda features: features,
+        augment=any_view,
+        weights=task.weights,
+    )
+
+
+def _cached_features(
+    model: TransferNet,
+    task: Task,
+    settings: TrainSettings,
+    data_sha256: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    say: Callable[[str], None],
+) -> tuple[Features, Features]:
+    """Return features of the training images (N, 1 + views, F) and of the validation images (N, F)."""
+    digest = hashlib.sha256(f"{data_sha256} {dtype} {task.train.rows} {settings.feature_views}".encode())
+    if settings.feature_views:
+        digest.update(str([getattr(settings, name) for name in _VIEW_SETTINGS]).encode())
+    for name, value in model.backbone.state_dict().items():
+        digest.update(name.encode() + value.cpu().numpy().tobytes())
+    path = workspace().home / "cache" / "features" / f"{digest.hexdigest()[:32]}.npz"
+    if path.exists():
+        with np.load(path, allow_pickle=False) as stored:
+            return stored["train"], stored["val"]
+    model.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    views = settings.feature_views
+    say(f"computing the backbone's features of {task.train.rows * (1 + views) + task.val.rows:,} pictures, once")
+    train = np.empty((task.train.rows, 1 + views, model.features), np.float32)
+    for view in range(1 + views):
+        augment = task.augment if view else None
+        for start, images in _blocks(task.train.images, task.train.rows):
+            generator = Generator(device).manual_seed(seed_step(settings.seed, view * task.train.rows + start))
+            train[start : start + len(images), view] = _features(model, task, images, device, dtype, augment, generator)
+    val = np.empty((task.val.rows, model.features), np.float32)
+    for start, images in _blocks(task.val.images, task.val.rows):
+        val[start : start + len(images)] = _features(model, task, images, device, dtype)
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        np.savez(stream, train=train, val=val)
+    return train, val
+
+
+def _blocks(images: Any, rows: int, size: int = 64) -> Any:
+    for start in range(0, rows, size):
+        yield start, images[start : start + size]
+
+
+@torch.no_grad()
+def _features(
+    model: TransferNet,
+    task: Task,
+    images: Images,
+    device: torch.device,
+    dtype: torch.dtype,
+    augment: Any = None,
+    generator: Generator | None = None,
+) -> Features:
+    """Return the pooled features of some images, float32 (n, F)."""
+    x = torch.from_numpy(images).to(device)
+    x = task.prepare(augment(x, generator) if augment else x).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        features = model.backbone_features(x)
+    result: Features = features.float().cpu().numpy()
+    return result

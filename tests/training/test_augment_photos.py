@@ -1,0 +1,123 @@
+"""Augmentation of photos, and blends of pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+from torch import Generator, Tensor
+
+from inksight.settings import TrainSettings
+from inksight.training.augment import build_augmentation
+from inksight.training.augment_photos import (
+    OPERATIONS,
+    PhotoAugmentation,
+    build_mix,
+    change_colours,
+    middle,
+)
+
+POLICIES = ("jitter", "trivial", "rand")
+
+
+def photos(n: int = 6, size: int = 40, seed: int = 0) -> Tensor:
+    """Return smooth random pictures, uint8 (n, size, size, 3)."""
+    coarse = torch.rand(n, 3, 5, 5, generator=Generator().manual_seed(seed))
+    smooth = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
+    return (smooth * 255).permute(0, 2, 3, 1).to(torch.uint8)
+
+
+def generator(seed: int = 0) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+def nothing(**changes: float) -> dict[str, Tensor]:
+    return {name: torch.tensor([changes.get(name, 0.0)]) for name in OPERATIONS}
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    policy=st.sampled_from(POLICIES),
+    strength=st.floats(0.01, 2),
+    crop_min=st.floats(0.05, 1),
+    seed=st.integers(0, 1000),
+)
+def test_shape_and_range(policy: str, strength: float, crop_min: float, seed: int) -> None:
+    augment = PhotoAugmentation(crop=32, policy=policy, strength=strength, crop_min=crop_min)
+    result = augment(photos(seed=seed), generator(seed))
+    assert result.shape == (6, 32, 32, 3)
+    assert result.dtype == torch.float32
+    assert 0 <= float(result.min()) <= float(result.max()) <= 255
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_same_seed_gives_the_same_pictures(policy: str) -> None:
+    augment = PhotoAugmentation(crop=32, policy=policy)
+    first, again = augment(photos(), generator(4)), augment(photos(), generator(4))
+    assert torch.equal(first, again)
+    assert float((first - augment(photos(), generator(5))).abs().mean()) > 1
+
+
+def test_without_any_change_it_is_the_picture_itself() -> None:
+    augment = PhotoAugmentation(crop=40, strength=0, crop_min=1.0, flip=False)
+    images = photos()
+    # A crop of all the area may still be stretched by up to 4:3, so compare what a square crop gives.
+    grid = augment(images, generator())
+    assert grid.shape == images.shape
+    strength_zero = build_augmentation(TrainSettings(augment=0), (40, 40, 3), crop=32)
+    assert torch.equal(strength_zero(images, generator()), middle(images, 32))
+
+
+def test_policies_draw_as_many_operations_as_they_say() -> None:
+    for policy, count in (("trivial", 1), ("rand", 2), ("jitter", None)):
+        amounts = PhotoAugmentation(crop=32, policy=policy).amounts(500, generator(), torch.device("cpu"))
+        used = torch.stack([amounts[name] != 0 for name in OPERATIONS])
+        if count is None:
+            assert int(used.sum(0).min()) == 7  # all but the three that are no matrix
+        else:
+            assert set(used.sum(0).tolist()) == {count}
+            assert float(used.float().mean(1).min()) > 0.5 * count / len(OPERATIONS)
+
+
+@pytest.mark.parametrize("amount", [-0.4, 0.3])
+def test_brightness_contrast_and_saturation_are_pillows(amount: float) -> None:
+    image = photos(1)[0].numpy() // 2 + 64  # away from the ends, where Pillow clips
+    x = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    for name, enhancer in (
+        ("light", ImageEnhance.Brightness),
+        ("contrast", ImageEnhance.Contrast),
+        ("colour", ImageEnhance.Color),
+    ):
+        expected = np.asarray(enhancer(Image.fromarray(image)).enhance(1 + amount)).astype(float)
+        got = change_colours(x, nothing(**{name: amount}))[0].permute(1, 2, 0).numpy()
+        assert np.abs(got - expected).max() < 2, name
+
+
+def test_turning_the_hue_keeps_grey_and_brightness() -> None:
+    x = photos(1).permute(0, 3, 1, 2).float()
+    turned = change_colours(x, nothing(hue=60.0))
+    luma = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    torch.testing.assert_close((turned * luma).sum(1), (x * luma).sum(1), atol=0.05, rtol=0)
+    grey = torch.full((1, 3, 4, 4), 90.0)
+    torch.testing.assert_close(change_colours(grey, nothing(hue=60.0)), grey, atol=0.05, rtol=0)
+    assert float((turned - x).abs().max()) > 10
+
+
+def test_mixup_blends_and_cutmix_pastes_by_the_share_they_return() -> None:
+    # Image i is all i, so that every pixel tells where it comes from.
+    images = torch.arange(8).float().view(8, 1, 1, 1).expand(8, 20, 20, 3)
+    mixup, cutmix = build_mix(TrainSettings(mixup=0.4)), build_mix(TrainSettings(cutmix=1.0))
+    assert mixup is not None
+    assert cutmix is not None
+    for seed in range(20):
+        mixed, order, share = mixup(images, generator(seed))
+        expected = share * torch.arange(8) + (1 - share) * order
+        torch.testing.assert_close(mixed[:, 0, 0, 0], expected)
+        mixed, order, share = cutmix(images, generator(seed))
+        own = (mixed == images).float().mean(dim=(1, 2, 3))
+        moved = order != torch.arange(8)
+        torch.testing.assert_close(own[moved], torch.full_like(own[moved], share))
+    assert build_mix(TrainSettings()) is None

@@ -1,0 +1,121 @@
+"""Frozen backbones, cached features, and thawing in stages, with a backbone small enough for a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import inksight
+from inksight import models
+from inksight.data import DatasetWriter
+from inksight.errors import UsageError
+from inksight.models.timm_import import import_timm
+from inksight.models.transfer import TransferNet
+from inksight.settings import TrainSettings
+from inksight.training import train
+from inksight.training.checkpoints import load_checkpoint
+from inksight.training.trackers import read_history
+from inksight.training.transfer import _unfreezing
+
+# timm's own test net: 0.5 M parameters.
+OPTIONS: dict[str, Any] = {"model": "transfer/test_resnet", "pretrained": False, "batch_size": 16, "threads": 1}
+OPTIONS |= {"tensorboard": False, "quiet": True, "learning_rate": 0.003, "feature_views": 2, "precision": "float32"}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a file of photos of two kinds, reddish and bluish, stored with a margin of 8 pixels."""
+    path = tmp_path_factory.mktemp("data") / "colours.h5"
+    random = np.random.default_rng(0)
+    with DatasetWriter(
+        path,
+        classes=["blue", "red"],
+        image_shape=(72, 72, 3),
+        source="made",
+        preprocessing={"kind": "photo", "size": 72, "image_size": 64},
+        seed=0,
+    ) as out:
+        for split, n in (("train", 64), ("val", 16), ("test", 16)):
+            labels = np.arange(n) % 2
+            images = random.integers(0, 150, (n, 72, 72, 3)).astype(np.uint8)
+            images[labels == 0, :, :, 2] += 90
+            images[labels == 1, :, :, 0] += 90
+            out.append(split, images, labels, [f"{split}{i}" for i in range(n)])
+    return path
+
+
+def test_a_frozen_backbone_stays_and_its_features_are_computed_once(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    original = TransferNet.backbone_features
+
+    def counted(self: TransferNet, x: torch.Tensor) -> torch.Tensor:
+        calls.append(len(x))
+        return original(self, x)
+
+    monkeypatch.setattr(TransferNet, "backbone_features", counted)
+    options = {**OPTIONS, "freeze_backbone": True, "epochs": 12, "finish": False}
+    first = train(photos, run_dir=tmp_path / "first", **options)
+    assert sum(calls) == 64 * 3 + 16  # each training image plain and in two views, each validation image once
+    assert first.history[-1]["val_accuracy"] > 0.8
+    assert len(first.history) == 12
+    calls.clear()
+    again = train(photos, run_dir=tmp_path / "again", **options)
+    assert not calls, "the features were not taken from the cache"
+    weights = [load_checkpoint(run.folder / "checkpoints" / "best.pt")["model"] for run in (first, again)]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_two_phases_end_in_a_bundle_that_crops(photos: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    backbone = import_timm().create_model("test_resnet", num_classes=0)
+    save_file(backbone.state_dict(), tmp_path / "weights.safetensors")
+    run = train(
+        photos,
+        run_dir=tmp_path / "run",
+        weights=str(tmp_path / "weights.safetensors"),
+        frozen_epochs=6,
+        epochs=2,
+        unfreeze_every=1,
+        mixup=0.2,
+        policy="trivial",
+        **OPTIONS,
+    )
+    assert len(run.history) == 2
+    # An epoch of both counts as best only when it beats the head alone.
+    alone = max(entry["val_accuracy"] for entry in read_history(run.folder / "head"))
+    assert all(entry["val_accuracy"] > alone for entry in run.history if entry["best"])
+    assert (run.folder / "head" / "history.jsonl").read_text().count("\n") == 6
+    assert run.metrics["accuracy"] > 0.8
+    model = inksight.load(run.bundle)
+    assert model.description["preprocessing"]["crop"] == [64, 64]
+    red = np.zeros((1, 72, 72, 3), np.uint8)
+    red[..., 0] = 200
+    assert model.predict(red) == ["red"]
+
+
+def test_stages_thaw_from_the_last() -> None:
+    net = models.create("transfer/test_resnet", num_classes=2, image_shape=(64, 64, 3), pretrained=False)
+    assert isinstance(net, TransferNet)
+    begin_epoch = _unfreezing(net, TrainSettings(unfreeze_every=2))
+    assert begin_epoch is not None
+    stages = net.stages()
+    for epoch in range(2 * len(stages)):
+        begin_epoch(epoch)
+        thawed = [all(parameter.requires_grad for parameter in stage) for stage in stages]
+        expected = 1 + epoch // 2
+        assert thawed == [False] * (len(stages) - expected) + [True] * expected
+    assert _unfreezing(net, TrainSettings()) is None
+
+
+def test_freezing_needs_a_backbone(photos: Path) -> None:
+    with pytest.raises(UsageError, match="has no backbone"):
+        train(photos, model="simple_cnn", freeze_backbone=True)
+    with pytest.raises(UsageError, match="--weights"):
+        train(photos, model="simple_cnn", weights="file.safetensors")
