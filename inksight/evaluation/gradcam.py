@@ -20,18 +20,20 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from inksight.bundle.network import Network
 
-# A smaller last map shows no place.
-_SMALLEST = 3
-
 
 def gradient_maps(
-    network: Network, images: npt.NDArray[np.uint8], targets: npt.NDArray[np.int64], *, in_place: bool = True
+    network: Network,
+    images: npt.NDArray[np.uint8],
+    targets: npt.NDArray[np.int64],
+    *,
+    in_place: bool = True,
+    smallest: int = 3,
 ) -> npt.NDArray[np.float32] | None:
     """Return what spoke for class `targets` (N,) in images uint8 (N, H, W[, 3]): float32 (N, H, W), at least 0.
 
     Each map is scaled so that its largest value is 1; one in which nothing spoke for the class stays 0. `in_place`
-    keeps each place's gradient; False averages them (the original). None when the network has no maps or ends in tiny
-    ones.
+    keeps each place's gradient; False averages them (the original). None when the network has no maps, or its last
+    are smaller than `smallest` pixels a side and so show no place.
     """
     network = network.eval()
     crop = network.preprocess.crop_box
@@ -50,7 +52,7 @@ def gradient_maps(
     finally:
         for handle in handles:
             handle.remove()
-    maps = _last_maps(seen)
+    maps = _last_maps(seen, smallest)
     if maps is None or not logits.requires_grad:
         return None
     chosen = logits[torch.arange(len(images)), torch.from_numpy(targets)].sum()
@@ -66,7 +68,7 @@ def gradient_maps(
     return scaled
 
 
-def _last_maps(seen: list[tuple[nn.Module, Tensor]]) -> Tensor | None:
+def _last_maps(seen: list[tuple[nn.Module, Tensor]], smallest: int) -> Tensor | None:
     """Return the last maps of the size that the last convolution gives.
 
     Whole blocks are looked at as well as layers: the output of a residual block holds its skip connection, that of its
@@ -74,6 +76,6 @@ def _last_maps(seen: list[tuple[nn.Module, Tensor]]) -> Tensor | None:
     """
     # The convolutions inside squeeze-and-excite blocks give maps of 1x1 and are passed over.
     sizes = [output.shape[2:] for module, output in seen if isinstance(module, nn.Conv2d) and min(output.shape[2:]) > 1]
-    if not sizes or min(sizes[-1]) < _SMALLEST:
+    if not sizes or min(sizes[-1]) < smallest:
         return None
     return next(output for _, output in reversed(seen) if output.shape[2:] == sizes[-1])

@@ -223,3 +223,14 @@ def test_the_option_of_predict_takes_one_file(tmp_path: Path) -> None:
     for wrong in ([str(one), str(one)], [str(tmp_path)], []):
         with pytest.raises(UsageError, match="exactly one"):
             explain_files(model, wrong, tmp_path / "none.png")
+
+
+def test_coarse_maps_of_drawings_give_way_to_occlusion() -> None:
+    coarse = nn.Sequential(
+        nn.Conv2d(1, 4, 7, stride=7), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
+    model = classifier(coarse, (28, 28), ["no", "yes"])
+    picture = scribbles(1, (28, 28))[0]
+    assert explain(model, picture).method == "occlusion"
+    assert explain(model, picture, method="grad-cam").method == "grad-cam"
+    assert explain(classifier(Corner(), (28, 28), ["no", "yes"]), picture).method == "grad-cam"
