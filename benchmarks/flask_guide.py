@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from flask import Flask, jsonify, request
 from PIL import Image, ImageOps
+from werkzeug.serving import WSGIRequestHandler
 
 import inksight
 
@@ -32,4 +33,6 @@ def predict():  # type: ignore[no-untyped-def]
 
 
 if __name__ == "__main__":
+    # Connections stay open, as for the other side: opening one for each request would cost more than the model.
+    WSGIRequestHandler.protocol_version = "HTTP/1.1"
     app.run(port=0)

@@ -23,6 +23,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
@@ -185,7 +186,12 @@ def bodies(kind: str) -> list[bytes]:
 @contextmanager
 def server(command: Sequence[str], pattern: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Start a service that prints its address and yield it with its port once it answers."""
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=ROOT)
+    # A workspace of its own: the prediction log must not end up in the user's.
+    home = tempfile.TemporaryDirectory(prefix="inksight-http-")
+    environment = {**os.environ, "INKSIGHT_HOME": home.name}
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=ROOT, env=environment
+    )
     try:
         assert process.stderr is not None
         for line in process.stderr:
@@ -201,6 +207,7 @@ def server(command: Sequence[str], pattern: str) -> Iterator[tuple[subprocess.Po
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=20)
+        home.cleanup()
 
 
 def usage(process: subprocess.Popen[str]) -> tuple[float, int]:
@@ -211,22 +218,40 @@ def usage(process: subprocess.Popen[str]) -> tuple[float, int]:
     return int(resident[1]) / 1024, len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
 
 
+def cpu_seconds(process: subprocess.Popen[str]) -> float:
+    """Return the processor time that a process and its children have taken so far."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    ticks = 0
+    for pid in [str(process.pid), *children]:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def spread(values: Sequence[float]) -> str:
     """Return the median and the range of repeated measurements."""
     return f"{statistics.median(values):.4g} ({min(values):.4g}..{max(values):.4g})"
 
 
-def measure(port: int, path: str, kind: str, *, rounds: int, rate: float, seconds: float) -> dict[str, Any]:
+def measure(
+    process: subprocess.Popen[str], port: int, path: str, kind: str, *, rounds: int, rate: float, seconds: float
+) -> dict[str, Any]:
     """Measure one service with one kind of body: at the rate, then saturated, `rounds` times."""
     requests = [http(path, body) for body in bodies(kind)]
     uvloop.run(saturate(port, requests, 8, seconds=1.0))
     paced = [uvloop.run(at_rate(port, requests, rate, seconds)) for _ in range(rounds)] if rate else []
-    full = [uvloop.run(saturate(port, requests, 32, seconds=seconds)) for _ in range(rounds)]
+    full = []
+    for _ in range(rounds):
+        before = cpu_seconds(process)
+        run = uvloop.run(saturate(port, requests, 32, seconds=seconds))
+        full.append({**run, "cpu_ms": 1000 * (cpu_seconds(process) - before) / (run["per_second"] * seconds)})
     return {
         "body": kind,
         "p50_ms": spread([run["p50_ms"] for run in paced]) if paced else "-",
         "p99_ms": spread([run["p99_ms"] for run in paced]) if paced else "-",
         "per_second": spread([run["per_second"] for run in full]),
+        # What the machine does besides hardly changes this one.
+        "cpu_ms": spread([run["cpu_ms"] for run in full]),
         "failed": int(sum(run["failed"] for run in [*paced, *full])),
     }
 
@@ -248,7 +273,7 @@ def main() -> None:
     rounds = {"rounds": options.rounds, "seconds": options.seconds}
     with server(ours, r"http://[\d.]+:(\d+)") as (process, port):
         for kind in options.kinds.split(","):
-            row = measure(port, "/v1/predict", kind, rate=options.rate, **rounds)
+            row = measure(process, port, "/v1/predict", kind, rate=options.rate, **rounds)
             rows.append({"service": f"inksight serve, {options.workers} worker(s)", **row})
         if options.soak:
             requests = [http("/v1/predict", body) for body in bodies("simplified")]
@@ -262,9 +287,11 @@ def main() -> None:
             )
     if not options.no_flask:
         flask = [sys.executable, str(Path(__file__).parent / "flask_guide.py"), options.model]
-        with server(flask, r"Running on http://[\d.]+:(\d+)") as (_, port):
+        with server(flask, r"Running on http://[\d.]+:(\d+)") as (process, port):
             # Asked for no more than it can do: at 300 requests/s it only queues.
-            rows.append({"service": "Flask + PyTorch", **measure(port, "/predict", "picture", rate=50, **rounds)})
+            rows.append(
+                {"service": "Flask + PyTorch", **measure(process, port, "/predict", "picture", rate=50, **rounds)}
+            )
     hardware = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     print(f"{hardware}, n = {options.rounds} rounds of {options.seconds:g} s; median (range)\n")
     names = list(rows[0])
