@@ -37,9 +37,10 @@ def from_picture(image: Image | npt.NDArray[Any]) -> Bitmap:
     size and pen. A picture of 28x28 is taken for a bitmap already, and only turned to light on dark. Raises
     DrawingError for arrays that are no pictures.
     """
-    from inksight.drawing._ink import CONTRAST, find_ink, to_grey
+    from inksight.drawing._ink import CONTRAST, find_ink, plain, to_grey
 
-    grey = to_grey(image)
+    picture = plain(image)
+    grey = to_grey(picture)
     if np.ptp(grey) < CONTRAST:
         return np.zeros((SIZE, SIZE), np.uint8)
     if grey.shape == (SIZE, SIZE):
@@ -48,7 +49,27 @@ def from_picture(image: Image | npt.NDArray[Any]) -> Bitmap:
     ink = find_ink(grey)
     if not ink.any():
         return np.zeros((SIZE, SIZE), np.uint8)
+    top, bottom, left, right = _bounds(ink > 127)
+    reach = max(bottom - top, right - left)
+    if max(picture.size) > max(grey.shape) and 2 * reach < max(grey.shape):
+        # A small drawing on a large sheet: look at it from nearer.
+        scale = max(picture.size) / max(grey.shape)
+        margin = reach / 4
+        box = (
+            max(0, int((left - margin) * scale)),
+            max(0, int((top - margin) * scale)),
+            min(picture.width, int((right + margin) * scale)),
+            min(picture.height, int((bottom + margin) * scale)),
+        )
+        closer = find_ink(to_grey(picture.crop(box)))
+        ink = closer if closer.any() else ink
     return _place(*_depth(ink))
+
+
+def _bounds(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """First and one past the last row and column that hold ink."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 
 def _depth(ink: npt.NDArray[np.uint8]) -> tuple[Floats, float, float]:
@@ -63,10 +84,9 @@ def _depth(ink: npt.NDArray[np.uint8]) -> tuple[Floats, float, float]:
 
     from inksight.drawing._ink import line_width
 
-    mask = ink > 127
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    inside = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    crop, mask = ink[inside], mask[inside]
+    top, bottom, left, right = _bounds(ink > 127)
+    crop = ink[top:bottom, left:right]
+    mask = crop > 127
     scale = WORK / max(crop.shape)
     height, width = (max(1, round(side * scale)) for side in crop.shape)
     scaled = np.asarray(Image.fromarray(crop).resize((width, height), Image.Resampling.BILINEAR))

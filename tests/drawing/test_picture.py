@@ -17,7 +17,7 @@ from tests.drawing import oracle
 from tests.drawing.pictures import Picture, difference, paint, photograph, turned
 
 
-def _some(shared_data: Path, count: int = 8) -> tuple[list[list[list[list[float]]]], Picture]:
+def _some(shared_data: Path, count: int = 5) -> tuple[list[list[list[list[float]]]], Picture]:
     strokes, bitmaps = [], []
     for name in oracle.PAIRED:
         of_class, official = oracle.pairs(shared_data, name)
@@ -160,3 +160,33 @@ def test_any_array_gives_a_bitmap(image: Picture) -> None:
 def test_arrays_that_are_no_pictures(image: Picture) -> None:
     with pytest.raises(DrawingError):
         from_picture(image)
+
+
+@pytest.mark.parametrize("light", [(80, 220), (150, 240)])
+def test_grain_on_a_slope_of_light_is_blank(light: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    sheet = np.linspace(*light, 400)[None] + rng.normal(0, 5, (400, 400))
+    assert not from_picture(sheet.clip(0, 255).astype(np.uint8)).any()
+
+
+@pytest.mark.parametrize("photo", [False, True])
+@pytest.mark.parametrize(("size", "part", "pen"), [(1000, 150, 3), (2000, 400, 5)])
+def test_a_small_drawing_on_a_large_sheet(shared_data: Path, size: int, part: int, pen: float, photo: bool) -> None:
+    strokes, bitmaps = _some(shared_data, 1)
+    rng = np.random.default_rng(4)
+    ours = []
+    for drawing in strokes:
+        sheet = np.full((size, size), 255, np.uint8)
+        x, y = rng.integers(0, size - part, 2)
+        sheet[y : y + part, x : x + part] = paint(drawing, part, pen)
+        ours.append(from_picture(photograph(sheet, rng) if photo else sheet))
+    off, overlap = difference(np.stack(ours), bitmaps)
+    assert off < 5
+    assert overlap > 0.88
+
+
+def test_faint_pencil(shared_data: Path) -> None:
+    strokes, bitmaps = _some(shared_data, 1)
+    rng = np.random.default_rng(5)
+    faint = [255 - (255 - paint(drawing, 400, 4)) // 4 for drawing in strokes]
+    assert difference(np.stack([from_picture(photograph(picture, rng)) for picture in faint]), bitmaps)[0] < 5
