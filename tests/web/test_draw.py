@@ -254,3 +254,39 @@ def test_languages_have_the_same_texts() -> None:
     for path in (folder.parent).rglob("*.js"):
         used |= set(re.findall(r'\bt\("([\w.]+)"', path.read_text()))
     assert used <= keys["en"]
+
+
+def told(page: Any, act: Any) -> dict[str, Any]:
+    """Act, and return what the page told the server."""
+    with page.expect_response("**/v1/feedback") as response:
+        act()
+    assert response.value.status == 201
+    return dict(response.value.request.post_data_json)
+
+
+def test_feedback_in_one_tap(visit: Callable[..., Any]) -> None:
+    page = visit()
+    stroke(page, *LEFT)
+    page.wait_for_function("document.querySelector('.word').textContent === 'left'")
+    right = told(page, lambda: page.get_by_role("button", name="That’s right").click())
+    assert (right["label"], right["correct"]) == ("left", True)
+    assert page.get_by_text("Thank you. Noted: left.").is_visible()
+    other = page.locator(".guesses li:not(.empty) button").first
+    name = other.locator(".name").inner_text()
+    wrong = told(page, other.click)
+    assert (wrong["label"], wrong["correct"]) == (name, False)
+
+
+def test_feedback_by_picking_a_word_with_the_keyboard(visit: Callable[..., Any]) -> None:
+    page = visit()
+    stroke(page, *LEFT)
+    page.wait_for_function("document.querySelector('.word').textContent === 'left'")
+    page.get_by_role("button", name="It is a …").click()
+    assert page.get_by_role("option").count() == 4
+    page.keyboard.type("bo")
+    assert page.get_by_role("option").all_inner_texts() == ["bottom"]
+    said = told(page, lambda: page.keyboard.press("Enter"))
+    assert said["label"] == "bottom"
+    page.get_by_role("button", name="It is a …").click()
+    page.keyboard.press("Escape")
+    assert page.locator("dialog").count() == 0

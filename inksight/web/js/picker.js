@@ -42,10 +42,11 @@ export function pick(classes) {
       const matches = found();
       if (event.key === "ArrowDown") active++;
       else if (event.key === "ArrowUp") active--;
-      else if (event.key === "Enter") return matches[active] && finish(matches[active].name);
-      else return;
+      else if (event.key !== "Enter") return;
+      // Also for Enter: closing gives the focus back to the button that opened this, and the key would press it again.
       event.preventDefault();
-      show();
+      if (event.key !== "Enter") show();
+      else if (matches[active]) finish(matches[active].name);
     });
     dialog.addEventListener("cancel", (event) => { event.preventDefault(); finish(null); });
     dialog.addEventListener("click", (event) => { if (event.target === dialog) finish(null); });
