@@ -105,8 +105,11 @@ class Journal:
         while self._queue:
             entries = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
             try:
+                # The table, not the class: the object mapper would cost as much again as the insert.
+                table = self._storage.tables.Prediction.__table__
+                rows = [self._row(entry) for entry in entries]
                 with self._storage.database.write() as session:
-                    session.execute(insert(self._storage.tables.Prediction), [self._row(entry) for entry in entries])
+                    session.connection().execute(insert(table), rows)
             except (InksightError, SQLAlchemyError) as error:
                 self._queue.extendleft(reversed(entries))
                 if not self._failing:
@@ -133,14 +136,14 @@ class Journal:
 
     def _row(self, entry: dict[str, Any]) -> dict[str, Any]:
         answer: Answer = entry["answer"]
-        [(label, confidence)] = answer.ranked(1)
+        best = int(answer.probabilities.argmax())
         return {
             "id": answer.id,
             "at": datetime.fromtimestamp(entry["at"], UTC),
             "model": answer.model.name,
             "version": answer.model.version,
-            "label": label,
-            "confidence": confidence,
+            "label": answer.model.classes[best],
+            "confidence": round(float(answer.probabilities[best]), 6),
             "unsure": answer.unsure,
             "ms": entry["ms"],
             "input_kind": answer.kind,
