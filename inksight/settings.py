@@ -170,7 +170,11 @@ class PrepareSettings(Settings):
     per_class: int | None = setting(None, "Use only the first N pictures of each class; none: all.", at_least=1)
     format: str = setting("numpy_bitmap", "Quick, Draw!: which files to read.", choices=DRAWING_FORMATS)
     recognized_only: bool = setting(False, "Strokes: leave out drawings that Google's own game did not recognise.")
-    center: bool = setting(False, "Shift each drawing's centre of mass to the middle, by whole pixels, cutting no ink.")
+    center: bool = setting(
+        False,
+        "Shift each drawing's centre of mass to the middle, by whole pixels, cutting no ink. For experiments: "
+        "predict and serve do not centre.",
+    )
     deduplicate: bool = setting(True, "Keep one of several pictures that are the same byte for byte.")
     group_near: bool = setting(True, "Put near-duplicates on the same side of the split.")
     near: float = setting(
