@@ -84,6 +84,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", type=Path, required=True, help="the safetensors file to write")
+    parser.add_argument("--start", type=Path, help="weights to go on from, instead of new ones")
+    parser.add_argument("--rate", type=float, default=RATE, help="highest learning rate")
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
@@ -99,10 +101,15 @@ def main() -> None:
     weights = row_weights(labels.numpy(), sources[training], len(classes))
     net = models.create(MODEL, num_classes=len(classes), image_shape=(28, 28))
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = Muon(parameter_groups(net, DECAY), lr=RATE)
+    before = 0
+    if options.start:
+        net.load_state_dict(safetensors.torch.load_file(options.start))
+        with safetensors.safe_open(options.start, "pt") as file:
+            before = int(file.metadata()["seen"])
+    optimizer = Muon(parameter_groups(net, DECAY), lr=options.rate)
     print(f"{len(images)} rows to learn from, {len(unseen)} to choose by, {len(classes)} classes", flush=True)
 
-    start, seconds, seen, told = time.monotonic(), options.minutes * 60, 0, 0.0
+    start, seconds, seen, told = time.monotonic(), options.minutes * 60, before, 0.0
     order = torch.empty(0, dtype=torch.int64)
     while (share := (time.monotonic() - start) / seconds) < 1:
         if len(order) < BATCH:
@@ -111,7 +118,7 @@ def main() -> None:
         x = erased(AUGMENTATION(images[rows], generator), generator).unsqueeze(1) / 255
         shape = share / WARMUP if share < WARMUP else 0.5 + 0.5 * math.cos(math.pi * (share - WARMUP) / (1 - WARMUP))
         for group in optimizer.param_groups:
-            group["lr"] = RATE * max(shape, 0.001)
+            group["lr"] = options.rate * max(shape, 0.001)
         with torch.autocast("cpu", torch.bfloat16):
             logits = net(x.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits.float(), labels[rows], label_smoothing=SMOOTHING)
@@ -119,7 +126,7 @@ def main() -> None:
         torch.autograd.backward(loss)
         optimizer.step()
         seen += BATCH
-        if share - told > 0.05:
+        if share - told > 0.2:
             told = share
             right = (predict(net, unseen).argmax(1) == truth).float().mean().item()
             print(f"{share:.0%}: {seen} seen, loss {loss.item():.3f}, validation {right:.4f}", flush=True)
