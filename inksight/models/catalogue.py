@@ -171,3 +171,32 @@ def transfer_spec(backbone: str) -> ModelSpec:
 
 
 register_family("transfer", transfer_spec, tuple(BACKBONES))
+register(
+    ModelSpec(
+        name="shallow",
+        family="shallow",
+        summary="HOG, LBP and colour histograms with an SVM, a forest or a logistic regression; fitted in one go.",
+        source="inksight.models.shallow:Shallow",
+        options={
+            "classifier": Option("rbf_svm", "What decides.", ("rbf_svm", "linear_svm", "forest", "logistic")),
+            "hog": Option(True, "Histograms of oriented gradients (Dalal & Triggs 2005)."),
+            "hog_orientations": Option(9, "Orientation bins."),
+            "hog_cell": Option(0, "Pixels per cell's side; 0: a quarter of a small image, an eighth of a large one."),
+            "hog_block": Option(2, "Cells per block's side."),
+            "lbp": Option(True, "Uniform rotation-invariant local binary patterns (Ojala et al. 2002)."),
+            "lbp_radius": Option(1, "Pixels between a pixel and its neighbours."),
+            "lbp_points": Option(8, "Neighbours compared."),
+            "lbp_grid": Option(2, "Histograms per side of the image."),
+            "colour": Option(True, "Histograms of hue, saturation and value, or of grey levels."),
+            "colour_bins": Option(16, "Bins per channel."),
+            "colour_grid": Option(1, "Histograms per side of the image."),
+            "resize_to": Option(64, "Larger images are shrunk to this side first."),
+            "penalty": Option(10.0, "SVMs and logistic regression: cost of an error; small: smoother."),
+            "gamma": Option(0.0, "rbf_svm: how near counts as similar; 0: 1 / (features x their variance)."),
+            "max_samples": Option(20_000, "rbf_svm: images to learn from; its time grows with their square."),
+            "trees": Option(200, "forest: number of trees."),
+            "depth": Option(18, "forest: deepest tree."),
+            "leaf": Option(2, "forest: fewest images in a leaf."),
+        },
+    )
+)

@@ -177,6 +177,10 @@ def _run(
 
         assert isinstance(model, TransferNet)
         state = fit_transfer(model, task, settings, folder, data_sha256=dataset.sha256, **common)
+    elif spec.family == "shallow":
+        from inksight.training.shallow import fit_shallow
+
+        state = fit_shallow(model, dataset, preprocess, settings, folder, tracker=tracker, say=say, on_epoch=on_epoch)
     else:
         state = fit(model, task, settings, folder, **common)
     metrics: dict[str, Any] = {}
