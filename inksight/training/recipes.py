@@ -2,7 +2,8 @@
 
 Model recipes are TOML files `model-<name>.toml` among the presets (the package's, or the user's own in
 $INKSIGHT_HOME/presets, which win); for `transfer/resnet18` that is model-transfer-resnet18.toml or, failing that,
-model-transfer.toml, for `sketchnet-s` model-sketchnet-s.toml or model-sketchnet.toml. Their [train] table and that of the dataset's preset are layered under the user's settings.
+model-transfer.toml, for `sketchnet-s` model-sketchnet-s.toml or model-sketchnet.toml. Their [train] table and that of
+the dataset's preset are layered under the user's settings.
 """
 
 from __future__ import annotations
