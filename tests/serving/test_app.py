@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
@@ -205,3 +206,9 @@ def test_openapi_describes_every_route(client: TestClient) -> None:
         for method, operation in methods.items():
             assert operation["summary"], (path, method)
             assert "4XX" in operation["responses"], (path, method)
+
+
+def test_every_route_is_documented(client: TestClient) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"/[\w/{}]+", text))
+    assert set(client.get("/openapi.json").json()["paths"]) <= documented
