@@ -152,7 +152,10 @@ def is_squared(image: Image.Image) -> bool:
     """Return whether the ink of a picture, dark on light, fills a square: its exporter has lost the proportions."""
     ink = np.asarray(image) < 200
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    return len(rows) > 0 and abs(np.ptp(rows) - np.ptp(columns)) <= 0.05 * max(np.ptp(rows), np.ptp(columns))
+    if not len(rows):
+        return False
+    high, wide = int(np.ptp(rows)), int(np.ptp(columns))
+    return abs(high - wide) <= 0.05 * max(high, wide)
 
 
 def redrawn(image: Image.Image, rng: np.random.Generator, scale: float, *, ratio: float = 1.0) -> Bitmaps:
