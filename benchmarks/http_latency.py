@@ -210,19 +210,26 @@ def server(command: Sequence[str], pattern: str) -> Iterator[tuple[subprocess.Po
         home.cleanup()
 
 
+def tree(process: subprocess.Popen[str]) -> list[str]:
+    """Return the ids of a process and its workers."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [str(process.pid), *children]
+
+
 def usage(process: subprocess.Popen[str]) -> tuple[float, int]:
-    """Return a process's resident memory in MiB and its open file descriptors."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    resident = re.search(r"VmRSS:\s+(\d+)", status)
-    assert resident is not None
-    return int(resident[1]) / 1024, len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
+    """Return the resident memory in MiB and the open file descriptors of a process and its workers."""
+    memory, descriptors = 0.0, 0
+    for pid in tree(process):
+        resident = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+        memory += int(resident[1]) / 1024 if resident else 0
+        descriptors += len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    return memory, descriptors
 
 
 def cpu_seconds(process: subprocess.Popen[str]) -> float:
-    """Return the processor time that a process and its children have taken so far."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    """Return the processor time that a process and its workers have taken so far."""
     ticks = 0
-    for pid in [str(process.pid), *children]:
+    for pid in tree(process):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")

@@ -68,6 +68,11 @@ class TrainSettings(Settings):
     dropout: float | None = setting(
         None, "Dropout of the model's head; none: the model's own.", at_least=0, at_most=0.95
     )
+    classifier: str | None = setting(
+        None,
+        "shallow: what decides; none: the model's own choice.",
+        choices=("rbf_svm", "linear_svm", "forest", "logistic"),
+    )
     label_smoothing: float = setting(0.0, "Share of the target spread over all classes.", at_least=0, at_most=0.9)
     class_weights: str = setting(
         "none", "How much rare classes count for more in the loss.", choices=("none", "balanced", "effective")

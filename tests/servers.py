@@ -182,11 +182,11 @@ class S3Server:
 
     def _answers(self) -> bool:
         """Whether it can store an object: the gateway answers before the volumes are there."""
-        import boto3
+        import botocore.session
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
 
-        client = boto3.client(
+        client = botocore.session.get_session().create_client(
             "s3",
             endpoint_url=self.endpoint,
             aws_access_key_id=self.access_key,
@@ -266,12 +266,12 @@ def s3_server() -> Iterator[S3Server]:
 @pytest.fixture
 def s3_root(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
     """An empty s3:// artefact root, with the variables that lead there set."""
-    import boto3
+    import botocore.session
 
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     bucket = f"test-{uuid.uuid4().hex[:12]}"
-    client = boto3.client("s3")
+    client = botocore.session.get_session().create_client("s3")
     client.create_bucket(Bucket=bucket)
     client.close()
     return f"s3://{bucket}/inksight"

@@ -18,14 +18,19 @@ from inksight.errors import InksightError
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
+_answered = False
+
+
 def print_json(value: Any) -> None:
     """Print one JSON document on standard output."""
+    global _answered
+    _answered = True
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def print_error(error: InksightError) -> None:
-    """Print an error: JSON on standard output when --json was given, text on standard error always."""
-    if "--json" in sys.argv:
+    """Print an error: text on standard error; with --json also the document, unless a result was printed already."""
+    if "--json" in sys.argv and not _answered:
         print_json(error.as_dict())
     print(f"error: {error.message}", file=sys.stderr)
     if error.hint:

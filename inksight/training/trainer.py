@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,8 @@ def train(
     Raises UsageError for settings that do not fit, ConflictError when the run exists or a resumed one was started
     otherwise, TrainingError when training cannot go on, TrainingInterrupted on SIGINT or SIGTERM.
     """
+    if model is not None:
+        models.get(model)  # a misspelt name must not cost a download first
     with process_group() as group:
         path = Path(group.tell(str(_dataset_file(data, quiet)) if group.leads else ""))
         with open_dataset(path) as dataset:
@@ -137,9 +139,8 @@ def _run(
     device = choose_device(settings, group.local_rank)
     dtype = choose_dtype(settings, device)
     if settings.fast:
-        settings = resolve(
-            TrainSettings, options={**as_dict(settings), "epochs": min(settings.epochs, FAST_EPOCHS)}, environ={}
-        )
+        few = {name: min(getattr(settings, name), FAST_EPOCHS) for name in ("epochs", "frozen_epochs")}
+        settings = replace(settings, feature_views=0, **few)
     say = Progress(settings.epochs, 0, quiet=quiet or not group.leads).say
 
     seed_step(settings.seed, 0)
@@ -266,6 +267,7 @@ def _model_options(spec: models.ModelSpec, settings: TrainSettings, options: Map
     """Return all options of the model, with those that are settings too; raises UsageError when it lacks one."""
     given = dict(options)
     asked: dict[str, Any] = {"dropout": settings.dropout, "weights": settings.weights or None}
+    asked["classifier"] = settings.classifier
     asked["pretrained"] = None if settings.pretrained else False
     for name, value in asked.items():
         if value is not None:
