@@ -107,7 +107,9 @@ class TrainSettings(Settings):
     pretrained: bool = setting(True, "Transfer: start from ImageNet weights.")
     weights: str = setting("", "Transfer: a safetensors file with the backbone's weights.")
     freeze_backbone: bool = setting(False, "Transfer: train only the head, on features that are computed once.")
-    frozen_epochs: int = setting(0, "Transfer: epochs of the head on its own, before the backbone joins.", at_least=0)
+    frozen_epochs: int = setting(
+        0, "Transfer: epochs of the head alone, before the backbone joins; all there are when it is frozen.", at_least=0
+    )
     feature_views: int = setting(
         4, "Transfer: augmented views of each image whose features are kept, beside the plain one.", at_least=0
     )

@@ -144,7 +144,7 @@ class S3Server:
         ]
         with open(self.folder / "log", "ab") as log:
             self.process = self._launch(log, ports)
-        wait_until(self._answers, 60, "the S3 server")
+        wait_until(self._answers, 180, "the S3 server")
 
     def _launch(self, log: IO[bytes], ports: list[str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(

@@ -60,7 +60,7 @@ def test_a_frozen_backbone_stays_and_its_features_are_computed_once(
         return original(self, x)
 
     monkeypatch.setattr(TransferNet, "backbone_features", counted)
-    options = {**OPTIONS, "freeze_backbone": True, "epochs": 12, "finish": False}
+    options = {**OPTIONS, "freeze_backbone": True, "frozen_epochs": 12, "finish": False}
     first = train(photos, run_dir=tmp_path / "first", **options)
     assert sum(calls) == 64 * 3 + 16  # each training image plain and in two views, each validation image once
     assert first.history[-1]["val_accuracy"] > 0.8
