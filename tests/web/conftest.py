@@ -30,9 +30,9 @@ def address() -> Iterator[str]:
         yield url + "/"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(require: Callable[..., str]) -> Iterator[Any]:
-    """Start Chromium."""
+    """Start Chromium; per module, since Playwright's event loop runs in this thread until it is stopped."""
     program = require("chromium", "chromium-browser", "google-chrome")
     from playwright.sync_api import sync_playwright
 

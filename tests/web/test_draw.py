@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -70,16 +71,26 @@ def word(page: Any) -> Any:
     return page.locator(".word")
 
 
+def guessed(page: Any, label: str, *, is_it: bool = True) -> None:
+    """Wait until the model's word is, or no longer is, this one."""
+    # Not page.wait_for_function: it evaluates strings in the page, which the page's security policy forbids.
+    expect = import_module("playwright.sync_api").expect(word(page))
+    if is_it:
+        expect.to_have_text(label)
+    else:
+        expect.not_to_have_text(label)
+
+
 def test_guesses_change_while_the_pen_is_down(visit: Callable[..., Any]) -> None:
     page = visit()
     assert page.get_by_text("I am watching the pen.").is_visible()
     stroke(page, *LEFT, lift=False)
-    page.wait_for_function("document.querySelector('.word').textContent === 'left'")
+    guessed(page, "left")
     page.mouse.move(*place(page, 0.9, 0.1), steps=10)
     for _ in range(4):
         page.mouse.move(*place(page, 0.92, 0.9), steps=10)
         page.mouse.move(*place(page, 0.88, 0.1), steps=10)
-    page.wait_for_function("document.querySelector('.word').textContent !== 'left'")
+    guessed(page, "left", is_it=False)
     page.mouse.up()
     assert page.locator(".guesses li:not(.empty)").count() == 3
 
@@ -131,7 +142,7 @@ def test_touch_and_pen(visit: Callable[..., Any], kind: str) -> None:
                 "Input.dispatchMouseEvent", {**event, "button": "left", "buttons": 1, "force": 0.7, "clickCount": 1}
             )
         client.send("Input.dispatchMouseEvent", {"type": "mouseReleased", "x": x, "y": y, "pointerType": "pen"})
-    page.wait_for_function("document.querySelector('.word').textContent === 'left'")
+    guessed(page, "left")
     assert page.evaluate("scrollY") == 0
 
 
@@ -148,7 +159,7 @@ def test_drawing_by_keyboard(visit: Callable[..., Any]) -> None:
     for key in ["Shift+ArrowDown"] * 6 + ["ArrowLeft", "ArrowRight"] * 2 + ["Shift+ArrowUp"] * 6 + ["ArrowRight"] * 12:
         page.keyboard.press(key)
     page.keyboard.press("Space")
-    page.wait_for_function("document.querySelector('.word').textContent === 'left'")
+    guessed(page, "left")
     page.keyboard.press("z")
     assert page.get_by_text("I am watching the pen.").is_visible()
 
@@ -156,7 +167,7 @@ def test_drawing_by_keyboard(visit: Callable[..., Any]) -> None:
 def test_every_control_is_reached_by_tab(visit: Callable[..., Any]) -> None:
     page = visit()
     stroke(page, *LEFT)
-    page.wait_for_function("document.querySelector('.word').textContent === 'left'")
+    guessed(page, "left")
     reached = set()
     for _ in range(30):
         page.keyboard.press("Tab")
@@ -213,7 +224,7 @@ def test_text_has_enough_contrast_and_fits(
     page = visit(color_scheme=scheme, **size)
     if drawn:
         stroke(page, *LEFT)
-        page.wait_for_function("document.querySelector('.word').textContent === 'left'")
+        guessed(page, "left")
     page.wait_for_timeout(400)
     assert page.evaluate(CONTRASTS) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -267,7 +278,7 @@ def told(page: Any, act: Any) -> dict[str, Any]:
 def test_feedback_in_one_tap(visit: Callable[..., Any]) -> None:
     page = visit()
     stroke(page, *LEFT)
-    page.wait_for_function("document.querySelector('.word').textContent === 'left'")
+    guessed(page, "left")
     right = told(page, lambda: page.get_by_role("button", name="That’s right").click())
     assert (right["label"], right["correct"]) == ("left", True)
     assert page.get_by_text("Thank you. Noted: left.").is_visible()
@@ -280,7 +291,7 @@ def test_feedback_in_one_tap(visit: Callable[..., Any]) -> None:
 def test_feedback_by_picking_a_word_with_the_keyboard(visit: Callable[..., Any]) -> None:
     page = visit()
     stroke(page, *LEFT)
-    page.wait_for_function("document.querySelector('.word').textContent === 'left'")
+    guessed(page, "left")
     page.get_by_role("button", name="It is a …").click()
     assert page.get_by_role("option").count() == 4
     page.keyboard.type("bo")
