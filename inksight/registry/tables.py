@@ -239,3 +239,71 @@ class Experiment(Base):
     started_at: Mapped[datetime] = mapped_column(default=now)
     ended_at: Mapped[datetime | None]
     verdict: Mapped[dict[str, Any] | None]
+
+
+class GameSession(Base):
+    """One game that somebody plays, with its running score. Its id is what allows to play on: it cannot be guessed.
+
+    States: playing -> done. A race has one session per player.
+    """
+
+    __tablename__ = "game_sessions"
+    __table_args__ = (Index("ix_game_sessions_started_at", "started_at"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    game: Mapped[str] = mapped_column(String(20))  # pictionary, infinite, eye or race
+    level: Mapped[str] = mapped_column(String(20), default="")
+    model: Mapped[str] = mapped_column(String(100))
+    version: Mapped[str] = mapped_column(String(100))
+    rounds: Mapped[int]  # planned; 0: until the player stops
+    score: Mapped[int] = mapped_column(default=0)
+    machine_score: Mapped[int] = mapped_column(default=0)
+    streak: Mapped[int] = mapped_column(default=0)
+    best_streak: Mapped[int] = mapped_column(default=0)
+    state: Mapped[str] = mapped_column(String(20), default="playing")
+    started_at: Mapped[datetime] = mapped_column(default=now)
+    finished_at: Mapped[datetime | None]
+    extra: Mapped[dict[str, Any] | None]
+
+
+class GameRound(Base):
+    """One round: what is asked, when it began by the server's clock, and how it ended.
+
+    States: open -> won or lost, once. `input` is the drawing, kept only where the setting allows; `spec` what was
+    decided beforehand (a photo, the labels to choose from, the machine's answer and its salt).
+    """
+
+    __tablename__ = "game_rounds"
+    __table_args__ = (UniqueConstraint("session_id", "number"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    session_id: Mapped[str] = mapped_column(ForeignKey("game_sessions.id"))
+    number: Mapped[int]
+    answer: Mapped[str] = mapped_column(String(200))
+    state: Mapped[str] = mapped_column(String(20), default="open")
+    seconds: Mapped[float]  # the limit
+    started_at: Mapped[datetime] = mapped_column(default=now)
+    took: Mapped[float | None]  # seconds until it ended
+    points: Mapped[int] = mapped_column(default=0)
+    guess: Mapped[str | None] = mapped_column(String(200))
+    confidence: Mapped[float | None]
+    input: Mapped[dict[str, Any] | None]
+    spec: Mapped[dict[str, Any] | None]
+
+
+class Score(Base):
+    """A line of a leaderboard: at most one per session, which may be gone by now."""
+
+    __tablename__ = "scores"
+    __table_args__ = (
+        UniqueConstraint("session_id"),
+        Index("ix_scores_game", "game", "level", "at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    session_id: Mapped[str] = mapped_column(String(36))
+    game: Mapped[str] = mapped_column(String(20))
+    level: Mapped[str] = mapped_column(String(20), default="")
+    name: Mapped[str] = mapped_column(String(60))
+    score: Mapped[int]
+    at: Mapped[datetime] = mapped_column(default=now)
