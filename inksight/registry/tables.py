@@ -192,16 +192,23 @@ class Correction(Base):
     final_label: Mapped[str | None] = mapped_column(String(200))
     reviewer: Mapped[str | None] = mapped_column(String(100))
     reviewed_at: Mapped[datetime | None]
+    split: Mapped[str | None] = mapped_column(String(10))  # train, val or test, for good once it was dealt
+    learnt_in: Mapped[str | None] = mapped_column(String(200))  # the newest version that was trained on it
 
 
 class Job(Base):
     """A piece of work that outlives a process: a training of train-all, a retrain.
 
-    States: waiting -> running -> done or failed; a running one whose heartbeat stopped may be taken over.
+    States: waiting -> running -> done, failed or cancelled; a running one whose heartbeat stopped may be taken over.
+    `slot` is unique while it is not null: of the jobs that name the same one, only one is waiting or running.
     """
 
     __tablename__ = "jobs"
-    __table_args__ = (Index("ix_jobs_state", "state"), Index("ix_jobs_batch", "batch"))
+    __table_args__ = (
+        Index("ix_jobs_state", "state"),
+        Index("ix_jobs_batch", "batch"),
+        Index("uq_jobs_slot", "slot", unique=True),
+    )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     batch: Mapped[str] = mapped_column(String(100), default="")
@@ -216,6 +223,8 @@ class Job(Base):
     finished_at: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(Text)
     result: Mapped[dict[str, Any] | None]
+    slot: Mapped[str | None] = mapped_column(String(100))
+    progress: Mapped[dict[str, Any] | None]
 
 
 class Experiment(Base):
