@@ -14,6 +14,7 @@ from inksight.serving import (
     routes_admin,
     routes_experiments,
     routes_feedback,
+    routes_games,
     routes_health,
     routes_models,
     routes_page,
@@ -71,6 +72,7 @@ def create_app(settings: ServeSettings | None = None, *, models: Sequence[str | 
         routes_health,
         routes_models,
         routes_simple,
+        routes_games,
         routes_admin,
         routes_experiments,
     ):

@@ -123,7 +123,7 @@ class ReadyResponse(HealthResponse):
     models: list[ModelName]
 
 
-_STROKE_LIST = {
+STROKES = {
     "type": "array",
     "description": "Strokes [xs, ys] or [xs, ys, ts]; any canvas size. Lists of one stroke are equally long.",
     "items": {
@@ -162,7 +162,7 @@ _FORM = {"model": {"type": "string"}, "top": {"type": "integer", "minimum": 1}}
 PREDICT_BODY = _content(
     {
         "oneOf": [
-            {"type": "object", "required": ["strokes"], "properties": {"strokes": _STROKE_LIST, **_ASKING}},
+            {"type": "object", "required": ["strokes"], "properties": {"strokes": STROKES, **_ASKING}},
             {"type": "object", "required": ["image"], "properties": {"image": _IMAGE, **_ASKING}},
         ]
     },
@@ -181,7 +181,7 @@ BATCH_BODY = _content(
                 "minItems": 1,
                 "items": {
                     "oneOf": [
-                        {"type": "object", "required": ["strokes"], "properties": {"strokes": _STROKE_LIST}},
+                        {"type": "object", "required": ["strokes"], "properties": {"strokes": STROKES}},
                         {"type": "object", "required": ["image"], "properties": {"image": _IMAGE}},
                     ]
                 },

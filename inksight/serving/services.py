@@ -11,6 +11,7 @@ from fastapi import Request
 
 from inksight.errors import InksightError
 from inksight.serving.experiments import Experiments
+from inksight.serving.games import Games
 from inksight.serving.journal import Journal
 from inksight.serving.live import Classifier, LiveModel, LiveModels
 from inksight.serving.logs import log
@@ -36,6 +37,7 @@ class Services:
         self.tokens = Tokens()
         self.follower = Follower(self)
         self.experiments = Experiments(self)
+        self.games = Games(self.storage, settings)
         self.ready = False
         self.failure: InksightError | None = None
         self.on_failure: Callable[[], None] | None = None
