@@ -318,3 +318,34 @@ class TuneSettings(Settings):
     jobs: int = setting(1, "Worker processes; the cores are shared out among them.", at_least=1, at_most=64)
     study: str = setting("", "Name of the study, to go on with or to start; none: <dataset>-<model>-<objective>.")
     seed: int = setting(0, "What is tried first follows from it.", at_least=0)
+
+
+class RetrainSettings(Settings):
+    """A better version from reviewed corrections (`inksight retrain`)."""
+
+    section = "retrain"
+
+    data: str | None = setting(
+        None, "Dataset to rehearse and to be judged on; none: the one the model was first trained on."
+    )
+    at_least: int = setting(10, "New corrections below which nothing is trained.", at_least=1)
+    epochs: int = setting(3, "Passes over the rehearsed images and the corrections.", at_least=1)
+    rate: float = setting(
+        0.3, "Learning rate, as a share of the one the model was trained with.", more_than=0, at_most=1
+    )
+    replay: int = setting(
+        50_000, "Training images of the dataset to rehearse, so that none is forgotten; 0: all.", at_least=0
+    )
+    share: float = setting(
+        0.1, "Share of the training images that corrections make up, by repeating them.", more_than=0, at_most=0.5
+    )
+    promote: bool = setting(True, "Let the new version answer when it passes the gates.")
+    overall_margin: float = setting(
+        0.005, "Gate: how much lower accuracy on the test split may be, 0..1.", at_least=0, at_most=1
+    )
+    class_margin: float = setting(
+        0.05, "Gate: how much lower the accuracy of any one class may be, 0..1.", at_least=0, at_most=1
+    )
+    force: bool = setting(False, "Promote although a gate says no; this is recorded.")
+    threads: int = setting(0, "CPU threads to train with; 0: all cores.", at_least=0)
+    seed: int = setting(0, "Everything random follows from it.", at_least=0)

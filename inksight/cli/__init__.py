@@ -13,6 +13,7 @@ import typer
 
 from inksight.cli.bench import bench
 from inksight.cli.compress import compress
+from inksight.cli.corrections import app as corrections_app
 from inksight.cli.data import app as data_app
 from inksight.cli.drift import drift
 from inksight.cli.evaluate import evaluate
@@ -21,6 +22,7 @@ from inksight.cli.models import app as models_app
 from inksight.cli.output import print_error
 from inksight.cli.predict import predict
 from inksight.cli.quickstart import quickstart
+from inksight.cli.retrain import retrain
 from inksight.cli.serve import serve
 from inksight.cli.tokens import app as tokens_app
 from inksight.cli.train import train
@@ -54,6 +56,7 @@ def _root(
 
 app.command("bench")(bench)
 app.command("compress")(compress)
+app.add_typer(corrections_app, name="corrections")
 app.add_typer(data_app, name="data")
 app.command("drift")(drift)
 app.command("evaluate")(evaluate)
@@ -61,6 +64,7 @@ app.command("export")(export)
 app.add_typer(models_app, name="models")
 app.command("predict")(predict)
 app.command("quickstart")(quickstart)
+app.command("retrain")(retrain)
 app.command("serve")(serve)
 app.add_typer(tokens_app, name="tokens")
 app.command("train")(train)

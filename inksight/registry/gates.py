@@ -36,12 +36,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Summaries of candidate and champion, measured on the same samples; `champion` is the reference measured."""
+    """Summaries of candidate and champion, measured on the same samples; `champion` is the reference measured.
+
+    `further` are answers of gates that only the one who measured can give; they count like the others.
+    """
 
     candidate: Mapping[str, Any]
     champion_metrics: Mapping[str, Any]
     champion: str
     source: str
+    further: tuple[Answer, ...] = ()
 
 
 def judge(
@@ -74,7 +78,7 @@ def judge(
         size = candidate.bytes / 1e6
         detail = f"the bundle has {size:.2f} MB, {settings.max_megabytes:g} MB is allowed"
         answers.append(Answer("size", size <= settings.max_megabytes, detail))
-    return answers
+    return [*answers, *(evidence.further if evidence else ())]
 
 
 def refusal(candidate: Version, alias: str, answers: list[Answer]) -> GateError:

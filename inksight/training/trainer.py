@@ -70,6 +70,7 @@ def train(
     finish: bool = True,
     trackers: Sequence[Tracker] = (),
     on_epoch: Callable[[Entry], None] | None = None,
+    start: Mapping[str, Tensor] | None = None,
     **options: Any,
 ) -> TrainingRun:
     """Train a model and leave a run folder with checkpoints, curves, a bundle and a report.
@@ -80,6 +81,7 @@ def train(
     name, or the newest one with the same settings goes on where it was; a finished one is evaluated and saved again.
     `finish=False` ends after the last epoch: no test, bundle or curves (for searches, which look at validation only).
     `trackers` are told beside the run's own. `on_epoch` gets each epoch's record and may stop the training by raising.
+    `start` are weights to begin with instead of fresh ones, by their names in the model.
 
     Raises UsageError for settings that do not fit, ConflictError when the run exists or a resumed one was started
     otherwise, TrainingError when training cannot go on, TrainingInterrupted on SIGINT or SIGTERM.
@@ -117,7 +119,7 @@ def train(
                     described.write(folder)
             return _run(
                 dataset, spec, described.model_options, settings, folder, group,
-                resume=resume, quiet=quiet, finish=finish, trackers=trackers, on_epoch=on_epoch,
+                resume=resume, quiet=quiet, finish=finish, trackers=trackers, on_epoch=on_epoch, start=start,
             )  # fmt: skip
 
 
@@ -134,6 +136,7 @@ def _run(
     finish: bool,
     trackers: Sequence[Tracker],
     on_epoch: Callable[[Entry], None] | None,
+    start: Mapping[str, Tensor] | None,
 ) -> TrainingRun:
     set_up_torch(settings)
     device = choose_device(settings, group.local_rank)
@@ -147,6 +150,8 @@ def _run(
     crop = _crop(dataset)
     seen_shape = (crop, crop, 3) if crop else dataset.image_shape
     model = models.create(spec.name, num_classes=len(dataset.classes), image_shape=seen_shape, **options)
+    if start is not None:
+        model.load_state_dict(dict(start))
     preprocess = Preprocess.from_spec(spec, dataset.image_shape, crop=[crop, crop] if crop else None).to(device)
     cropped = Preprocess.from_spec(spec, seen_shape).to(device)
     feed, val = _feeds(dataset, settings, group)

@@ -1,0 +1,189 @@
+"""Corrections: what people said about answers, the review of it, and how far everyone agrees.
+
+    page = listing(database, state="pending")
+    decide(database, page[0].id, "relabel", label="cat", reviewer="alice")
+    statistics(database)["reviewers_agreed"]
+
+A correction waits (pending) until a reviewer accepts its label, gives it another one, or rejects it; a decided one may
+be decided again. Only accepted and relabelled ones are learnt from (additions.py).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from inksight.errors import DataError, DrawingError, NotFoundError, UsageError, unknown
+from inksight.registry.database import Database
+from inksight.registry.tables import Correction, now
+
+STATES = ("pending", "accepted", "relabelled", "rejected")
+ACTIONS = {"accept": "accepted", "relabel": "relabelled", "reject": "rejected"}
+PAGE = 500
+
+Image = npt.NDArray[np.uint8]
+
+
+def listing(
+    database: Database, *, state: str | None = None, model: str | None = None, after: int = 0, limit: int = 50
+) -> list[Correction]:
+    """Return up to `limit` corrections with an id above `after`, the oldest first."""
+    query = select(Correction).where(*_conditions(state, model), Correction.id > after)
+    with database.read() as session:
+        return list(session.scalars(query.order_by(Correction.id).limit(limit)))
+
+
+def find(database: Database, number: int) -> Correction:
+    """Return one correction; raises NotFoundError."""
+    with database.read() as session:
+        return _get(session, number)
+
+
+def decide(
+    database: Database,
+    number: int,
+    action: str,
+    *,
+    reviewer: str,
+    label: str | None = None,
+    classes: Collection[str] | None = None,
+) -> Correction:
+    """Accept, relabel or reject a correction and return it as it is now.
+
+    `label` is needed to relabel and must be one of `classes` where these are known. Raises NotFoundError, or UsageError
+    for an action that does not go with the label.
+    """
+    if action not in ACTIONS:
+        raise unknown("action", action, ACTIONS)
+    if action == "relabel" and not label:
+        raise UsageError('"label" is missing', hint="To relabel, say what it is.")
+    if action != "relabel" and label:
+        raise UsageError('"label" is only for relabel', hint="Leave it out.")
+    if label is not None and classes is not None and label not in classes:
+        raise _no_label(label, classes)
+    with database.write() as session:
+        row = _get(session, number)
+        row.state = ACTIONS[action]
+        row.final_label = {"accept": row.label, "relabel": label, "reject": None}[action]
+        row.reviewer, row.reviewed_at = reviewer[:100], now()
+        session.flush()
+        return row
+
+
+def exported(database: Database, *, state: str | None = None, model: str | None = None) -> Iterator[dict[str, Any]]:
+    """Yield every correction as plain values, the oldest first; read page by page."""
+    after = 0
+    while True:
+        rows = listing(database, state=state, model=model, after=after, limit=PAGE)
+        for row in rows:
+            yield as_dict(row)
+        if len(rows) < PAGE:
+            return
+        after = rows[-1].id
+
+
+def as_dict(row: Correction) -> dict[str, Any]:
+    """Return a correction's columns as plain values."""
+    return {column.name: getattr(row, column.name) for column in Correction.__table__.columns}
+
+
+def statistics(database: Database, *, model: str | None = None, most: int = 10) -> dict[str, Any]:
+    """Return how many corrections are in each state, and how far players, reviewers and the machine agree.
+
+    Shares are 0..1 with Wilson's 95 % interval, None where nothing was counted. `players_agreed`: players called the
+    answer right. `reviewers_agreed`: the reviewer let the player's label stand. `machine_right`: the machine's answer
+    is what the reviewers settled on (rejected ones left out). `confusions`: what the machine said and what it really
+    was, the most frequent `most` of the reviewed.
+    """
+    where = _conditions(None, model)
+    with database.read() as session:
+
+        def count(*columns: Any, **also: Any) -> list[tuple[Any, ...]]:
+            query = select(*columns, func.count()).where(*where, *also.get("only", ())).group_by(*columns)
+            return [tuple(row) for row in session.execute(query)]
+
+        states = {str(state): int(number) for state, number in count(Correction.state)}
+        right = {bool(flag): int(number) for flag, number in count(Correction.correct)}
+        settled = Correction.final_label.is_not(None)
+        pairs = count(Correction.predicted, Correction.final_label, only=[settled])
+        reviewers = count(Correction.reviewer, only=[Correction.reviewer.is_not(None)])
+        sources = count(Correction.source)
+    reviewed = sum(states.get(state, 0) for state in STATES[1:])
+    agreed = sum(number for predicted, final, number in pairs if predicted == final)
+    wrong = Counter({(predicted, final): number for predicted, final, number in pairs if predicted != final})
+    return {
+        "states": states,
+        "players_agreed": _share(right.get(True, 0), sum(right.values())),
+        "reviewers_agreed": _share(states.get("accepted", 0), reviewed),
+        "machine_right": _share(agreed, sum(number for *_, number in pairs)),
+        "confusions": [
+            {"predicted": predicted, "label": final, "count": number}
+            for (predicted, final), number in sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:most]
+        ],
+        "reviewers": {str(name): number for name, number in sorted(reviewers)},
+        "sources": {str(name): number for name, number in sorted(sources)},
+    }
+
+
+def image_of(kept: Mapping[str, Any], image_shape: tuple[int, ...]) -> Image:
+    """Return a kept input as the model saw it, uint8 `image_shape`: strokes are drawn, pictures are unpacked.
+
+    Raises DataError when it cannot be read or is of another shape.
+    """
+    from inksight import drawing
+
+    try:
+        if "strokes" not in kept:
+            pixels = np.frombuffer(base64.b64decode(kept["image"], validate=True), np.uint8)
+            image: Image = pixels.reshape(kept["shape"])
+        elif kept["strokes"]:
+            image = drawing.render(drawing.simplify(kept["strokes"]), size=image_shape[0])
+        else:
+            image = np.zeros(image_shape, np.uint8)
+    except (binascii.Error, ValueError, KeyError, TypeError, DrawingError) as error:
+        raise DataError(f"a kept input cannot be read: {error}") from None
+    if image.shape != tuple(image_shape):
+        raise DataError(f"a kept input has the shape {image.shape}, the model takes {tuple(image_shape)}")
+    return image
+
+
+def _conditions(state: str | None, model: str | None) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if state is not None:
+        if state not in STATES:
+            raise unknown("state", state, STATES, option="--state")
+        found.append(Correction.state == state)
+    if model is not None:
+        found.append(Correction.model == model)
+    return found
+
+
+def _get(session: Session, number: int) -> Correction:
+    row = session.get(Correction, number)
+    if row is None:
+        raise NotFoundError(
+            f"there is no correction {number}", hint="`inksight corrections list` and GET /v1/corrections list them."
+        )
+    return row
+
+
+def _no_label(label: str, classes: Collection[str]) -> UsageError:
+    error = unknown("label", label, classes)
+    return UsageError(error.message, hint=error.hint)
+
+
+def _share(count: int, total: int) -> dict[str, Any] | None:
+    from inksight.evaluation.intervals import wilson_one
+
+    if total == 0:
+        return None
+    low, high = wilson_one(count, total)
+    return {"share": count / total, "low": low, "high": high, "n": total}
