@@ -3,6 +3,8 @@
 //   const guesser = new Guesser({ onanswer: (answer) => ..., onerror: (error) => ... });
 //   guesser.ask(strokes)                   as often as you like
 //   guesser.forget()                       the sheet is blank again: an answer still under way is dropped
+//
+// A game passes its own way to ask as the second argument: (strokes) => promise of an answer.
 
 import { post } from "./api.js";
 
@@ -13,11 +15,11 @@ export class Guesser {
   #busy = false;
   #round = 0;
   #handlers;
-  #options;
+  #send;
 
-  constructor(handlers, options = {}) {
+  constructor(handlers, send = (strokes) => post("v1/predict", { strokes, top: 5 })) {
     this.#handlers = handlers;
-    this.#options = options;
+    this.#send = send;
   }
 
   ask(strokes) {
@@ -39,11 +41,11 @@ export class Guesser {
       const round = this.#round;
       this.#wanted = null;
       try {
-        const answer = await post("v1/predict", { strokes, top: 5, ...this.#options });
+        const answer = await this.#send(strokes);
         wait = PAUSE;
         if (round === this.#round) this.#handlers.onanswer(answer, strokes);
       } catch (error) {
-        this.#handlers.onerror(error);
+        if (round === this.#round) this.#handlers.onerror(error);
         // A server that is starting or busy is asked again, ever less often; a refused drawing is not.
         if (error.status === 0 || error.status === 429 || error.status === 503) {
           this.#wanted ??= round === this.#round ? strokes : null;

@@ -2,5 +2,6 @@
 // a function that undoes what outlives the elements (timers, listeners on window). Its title is the text "view.<id>".
 
 import draw from "./draw.js";
+import pictionary from "./pictionary.js";
 
-export const views = [draw];
+export const views = [draw, pictionary];

@@ -1,0 +1,53 @@
+// The leaderboard, and the line on which a player writes a name. Names are text: they are never parsed as HTML.
+
+import { get, post } from "./api.js";
+import { h } from "./dom.js";
+import { number, t } from "./i18n.js";
+
+const PERIODS = ["day", "week", "all"];
+const STORED = "inksight.name";
+
+export function leaderboard(game, level = "") {
+  let period = "day";
+  const tabs = PERIODS.map((name) =>
+    h("button", { class: "quiet", type: "button", onclick: () => { period = name; refresh(); } }, t(`board.${name}`)));
+  const list = h("ol", { class: "board" });
+  const element = h("section", { class: "leaderboard", "aria-label": t("board.title") },
+    h("h2", { class: "overline" }, t("board.title")), h("div", { class: "tabs" }, tabs), list);
+
+  async function refresh() {
+    const wanted = period;
+    tabs.forEach((tab, index) => tab.setAttribute("aria-pressed", String(PERIODS[index] === period)));
+    const { scores } = await get(`v1/leaderboard?game=${game}&level=${level}&period=${period}`).catch(() => ({ scores: [] }));
+    if (wanted !== period) return;
+    list.replaceChildren(...(scores.length
+      ? scores.slice(0, 8).map(({ name, score }, index) =>
+        h("li", {}, h("span", { class: "rank" }, number(index + 1)), h("span", { class: "who" }, name), h("span", { class: "value" }, number(score))))
+      : [h("li", { class: "none" }, t("board.none"))]));
+  }
+
+  refresh();
+  return { element, refresh, setLevel(name) { level = name; refresh(); } };
+}
+
+export function nameForm(gameId, { onentered, notice }) {
+  const field = h("input", { type: "text", maxlength: 20, autocomplete: "nickname", spellcheck: "false", "aria-label": t("board.name"), placeholder: t("board.name") });
+  field.value = localStorage.getItem(STORED) ?? "";
+  const button = h("button", { class: "stamp-button", type: "submit" }, t("board.enter"));
+  const form = h("form", { class: "sign" }, field, button);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (!field.value.trim()) return field.focus();
+    button.disabled = true;
+    try {
+      const { name, ranks } = await post(`v1/games/${gameId}/score`, { name: field.value });
+      localStorage.setItem(STORED, name);
+      form.replaceWith(h("p", { class: "signed", role: "status" }, t("board.entered", { name, day: number(ranks.day), all: number(ranks.all) })));
+      onentered();
+    } catch (error) {
+      button.disabled = false;
+      notice(error.message || t("status.offline"), "bad");
+    }
+  });
+  return form;
+}

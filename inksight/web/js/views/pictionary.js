@@ -1,0 +1,273 @@
+// Pictionary: a word, twenty seconds, and the machine guesses aloud. In the infinite mode: words it is bad at, no clock.
+//
+// The server deals the words, judges and keeps time; this page only shows how it stands.
+
+import { get, post } from "../api.js";
+import { h, icon } from "../dom.js";
+import { Guesser } from "../guesser.js";
+import { label, language, number, percent, t } from "../i18n.js";
+import { leaderboard, nameForm } from "../leaderboard.js";
+import { copy, makePad, tool } from "../pad.js";
+import { replay } from "../replay.js";
+import { hasVoice, hush, say, setVoice, voiceOn } from "../voice.js";
+
+export const id = "pictionary";
+
+export function mount(root, { notice, status }) {
+  let game = null; // the session, as the server last told
+  let round = null; // the open round: {id, word, seconds, deadline}
+  let played = []; // what was drawn, to be shown again at the end
+  let clock = 0;
+  let stopReplays = [];
+
+  const overline = h("p", { class: "overline" });
+  const word = h("p", { class: "word" });
+  const share = h("span", { class: "share", role: "timer" });
+  const line = h("svg", { class: "underline", viewBox: "0 0 400 14", preserveAspectRatio: "none", "aria-hidden": "true" },
+    h("path", { d: "M4 9C60 3 120 12 190 6s120-4 206 2" }));
+  const verdict = h("div", { class: "verdict" }, overline, word, line, share);
+  const murmur = h("p", { class: "murmur" });
+  const actions = h("div", { class: "feedback" });
+  const tally = h("dl", { class: "tally" });
+  const blots = h("ol", { class: "blots", "aria-hidden": "true" });
+  const board = leaderboard("pictionary");
+  const spoken = h("p", { class: "unseen", role: "status", "aria-live": "polite" });
+
+  const skip = tool("skip", t("pictionary.skip"), () => decide());
+  const voice = tool("voice", t("pictionary.voice"), () => { setVoice(!voiceOn()); showVoice(); });
+  const pad = makePad({ onchange: drawn }, voice, skip);
+  const stamp = h("p", { class: "mark", "aria-hidden": "true" });
+  const cover = h("div", { class: "cover" }, h("p", { class: "title" }, t("view.pictionary")), h("p", {}, t("pictionary.rules")),
+    h("p", { class: "small" }, t("pictionary.infinite.rules")));
+  pad.paper.append(cover, stamp);
+
+  root.append(h("section", { class: "draw game" }, pad.element,
+    h("div", { class: "margin" }, verdict, murmur, actions, h("div", { class: "standing" }, blots, tally), board.element), spoken));
+  const section = root.firstElementChild;
+
+  const button = (kind, text, onclick, image = null) =>
+    h("button", { class: kind, type: "button", onclick }, image && icon(image), text);
+  const infinite = () => game?.game === "infinite";
+
+  const guesser = new Guesser({ onanswer: answered, onerror: failed },
+    (strokes) => post(`v1/rounds/${round.id}/guess`, { strokes }));
+
+  // The red line is the clock, and in the infinite mode how sure the machine is.
+  function underlined(part) {
+    line.style.clipPath = `inset(-8px ${100 * (1 - part)}% -8px 0)`;
+  }
+
+  function failed(error) {
+    // A late guess of a round that has just ended is no news.
+    if (error.status === 409) return;
+    if (error.status === 0) status({ offline: true });
+    else if (error.status !== 503) notice(error.message, "bad");
+  }
+
+  function drawn(strokes) {
+    if (!round) return;
+    if (strokes.length) guesser.ask(strokes);
+    else guesser.forget();
+  }
+
+  async function begin(kind) {
+    try {
+      game = await post("v1/games", { game: kind });
+    } catch (error) {
+      return notice(error.message || t("status.offline"), "bad");
+    }
+    played = [];
+    await next();
+  }
+
+  async function next() {
+    let asked;
+    try {
+      asked = await post(`v1/games/${game.id}/rounds`, {});
+    } catch (error) {
+      return notice(error.message || t("status.offline"), "bad");
+    }
+    round = { ...asked, deadline: performance.now() + 1000 * (asked.seconds ?? 0), seen: [] };
+    section.classList.remove("over", "won", "lost");
+    section.classList.add("playing");
+    pad.sheet.clear();
+    pad.open(true);
+    pad.canvas.focus({ preventScroll: true });
+    overline.textContent = infinite() ? t("pictionary.weak", { percent: percent(asked.accuracy) }) : t("pictionary.draw");
+    word.textContent = label(asked.word);
+    share.textContent = infinite() ? percent(0) : number(asked.seconds);
+    underlined(infinite() ? 0 : 1);
+    murmur.replaceChildren(t("pictionary.watching"));
+    actions.replaceChildren(...(infinite() ? [button("plain-button", t("pictionary.stop"), stop)] : []));
+    spoken.textContent = `${t("pictionary.draw")}: ${label(asked.word)}`;
+    skip.disabled = false;
+    showStanding();
+    clearInterval(clock);
+    if (!infinite()) clock = setInterval(tick, 100);
+  }
+
+  function tick() {
+    const left = Math.max(0, (round.deadline - performance.now()) / 1000);
+    share.textContent = number(Math.ceil(left));
+    underlined(left / round.seconds);
+    section.classList.toggle("hurry", left <= 5);
+    if (left === 0) decide();
+  }
+
+  // The time is up or the player gives up: the server has the last word.
+  async function decide() {
+    if (!round || round.deciding) return;
+    const asked = round;
+    asked.deciding = true;
+    clearInterval(clock);
+    pad.open(false);
+    guesser.forget();
+    try {
+      const answer = await post(`v1/rounds/${asked.id}/guess`, { strokes: pad.sheet.strokes, last: true });
+      if (round === asked) over(answer);
+    } catch (error) {
+      failed(error);
+      if (round !== asked) return;
+      // The round may have been won by a guess whose answer was lost; the server knows.
+      game = await get(`v1/games/${game.id}`).catch(() => game);
+      over({ state: game.played?.at(-1)?.state ?? "lost", predictions: [], took: null, standing: game });
+    }
+  }
+
+  function answered(answer) {
+    if (!round || round.deciding) return;
+    if (answer.state !== "open") return over(answer);
+    if (answer.left !== null) round.deadline = performance.now() + 1000 * answer.left;
+    const [best] = answer.predictions;
+    if (infinite()) {
+      const own = answer.predictions.find((guess) => guess.label === round.word)?.probability ?? 0;
+      share.textContent = percent(own);
+      underlined(own);
+    }
+    if (answer.unsure || round.seen.at(-1) === best.label) return;
+    round.seen.push(best.label);
+    const text = t("pictionary.see", { label: label(best.label) });
+    mutter();
+    spoken.textContent = text;
+    say(text, language());
+  }
+
+  function mutter(last = null) {
+    const wrong = round.seen.filter((name) => name !== last).slice(-4);
+    const crossed = wrong.flatMap((name, index) => {
+      const shown = index === wrong.length - 1 && last === null ? h("span", {}, `${label(name)}?`) : h("s", {}, label(name));
+      return [shown, " "];
+    });
+    murmur.replaceChildren(...crossed, ...(last === null ? [] : [h("strong", {}, `${label(last)}!`)]));
+  }
+
+  function over(answer) {
+    clearInterval(clock);
+    guesser.forget();
+    const won = answer.state === "won";
+    played.push({ word: round.word, strokes: copy(pad.sheet.strokes), won, took: answer.took, guess: answer.predictions[0]?.label });
+    mutter(won ? round.word : null);
+    game = answer.standing ?? game;
+    section.classList.remove("playing", "hurry");
+    section.classList.add("over", won ? "won" : "lost");
+    pad.open(false);
+    skip.disabled = true;
+    stamp.textContent = t(won ? "pictionary.won" : "pictionary.lost");
+    const text = won ? t("pictionary.know", { label: label(round.word) }) : t("pictionary.sorry", { label: label(round.word) });
+    share.textContent = won && answer.took !== null ? t("pictionary.seconds", { seconds: number(answer.took, 1) }) : "";
+    underlined(won ? 1 : 0);
+    overline.textContent = won ? (answer.saved ? t("pictionary.saved") : t("pictionary.points", { points: number(answer.points) })) : t("pictionary.missed");
+    spoken.textContent = text;
+    say(text, language(), { urgent: true });
+    round = null;
+    const go = game.state === "done"
+      ? button("stamp-button", t("pictionary.result"), finale, "check")
+      : button("stamp-button", t("pictionary.next"), next, "pencil");
+    actions.replaceChildren(go, ...(infinite() ? [button("plain-button", t("pictionary.stop"), stop)] : []));
+    go.focus({ preventScroll: true });
+    showStanding();
+  }
+
+  async function stop() {
+    clearInterval(clock);
+    guesser.forget();
+    round = null;
+    game = await post(`v1/games/${game.id}/end`, {}).catch(() => game);
+    finale();
+  }
+
+  function showStanding() {
+    const facts = [[t("game.score"), number(game.score)], [t("game.streak"), number(game.streak)], [t("game.best.streak"), number(game.best_streak)]];
+    tally.replaceChildren(...facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+    blots.replaceChildren(...Array.from({ length: game.rounds }, (_, index) =>
+      h("li", { class: played[index] ? (played[index].won ? "won" : "lost") : index === played.length && round ? "now" : "" })));
+  }
+
+  function showVoice() {
+    voice.hidden = !hasVoice();
+    voice.setAttribute("aria-pressed", String(voiceOn()));
+    voice.replaceChildren(icon(voiceOn() ? "voice" : "mute"), h("span", {}, t("pictionary.voice")));
+  }
+
+  function finale() {
+    hush();
+    const won = played.filter((drawing) => drawing.won);
+    const fastest = won.filter(({ took }) => took !== null).sort((a, b) => a.took - b.took)[0];
+    const papers = played.map(({ word: name, won: good, took, guess }) => {
+      const canvas = h("canvas", { role: "img", "aria-label": label(name) });
+      return { canvas, element: h("li", { class: good ? "won" : "lost" }, h("div", { class: "sheet" }, canvas),
+        h("p", {}, h("strong", {}, label(name)), h("span", {}, good
+          ? (took === null ? "" : t("pictionary.seconds", { seconds: number(took, 1) }))
+          : guess ? t("pictionary.saw", { label: label(guess) }) : ""))) };
+    });
+    const play = () => {
+      stopReplays.forEach((cancel) => cancel());
+      stopReplays = papers.map(({ canvas }, index) => replay(canvas, played[index].strokes));
+    };
+    const summary = infinite()
+      ? t("pictionary.infinite.summary", { count: number(won.length) })
+      : t("pictionary.summary", { won: number(won.length), rounds: number(game.rounds), streak: number(game.best_streak) });
+    const again = button("plain-button", t("pictionary.again"), () => leave(), "pencil");
+    const title = h("h1", { class: "word", tabindex: -1 }, infinite() ? t("pictionary.thanks") : t("game.points", { points: number(game.score) }));
+    section.replaceWith(h("section", { class: "finale" },
+      h("div", { class: "headline" }, h("p", { class: "overline" }, t("game.result")), title, h("p", {}, summary),
+        fastest && h("p", {}, t("pictionary.fastest", { label: label(fastest.word), seconds: number(fastest.took, 1) }))),
+      h("ol", { class: "papers" }, papers.map(({ element }) => element)),
+      h("div", { class: "feedback" }, again, button("plain-button", t("pictionary.replay"), play, "again")),
+      infinite() ? null : h("div", { class: "honours" }, nameForm(game.id, { onentered: board.refresh, notice }), board.element)));
+    title.focus({ preventScroll: true });
+    play();
+  }
+
+  function leave() {
+    root.replaceChildren();
+    undo();
+    undo = mount(root, { notice, status });
+  }
+
+  function intro() {
+    word.textContent = t("pictionary.ready");
+    overline.textContent = t("view.pictionary");
+    underlined(0);
+    actions.replaceChildren(button("stamp-button", t("pictionary.start"), () => begin("pictionary"), "pencil"),
+      button("plain-button", t("pictionary.infinite"), () => begin("infinite")));
+    skip.disabled = true;
+    showVoice();
+  }
+
+  const themed = () => stopReplays.length && document.querySelectorAll(".papers canvas").forEach((canvas, index) => replay(canvas, played[index].strokes, 0));
+  addEventListener("inksight:theme", themed);
+  intro();
+
+  let undo = () => {
+    clearInterval(clock);
+    guesser.forget();
+    hush();
+    stopReplays.forEach((cancel) => cancel());
+    pad.dispose();
+    removeEventListener("inksight:theme", themed);
+  };
+  return () => undo();
+}
+
+export default { id, mount };

@@ -1,0 +1,144 @@
+"""Pictionary in a real browser: a whole game, the end of the clock, the infinite mode, names that are markup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from tests.web.test_draw import CONTRASTS, PHONE, place
+
+pytestmark = pytest.mark.browser
+
+# Strokes, as shares of the sheet, with nearly all ink in one half; a diagonal keeps the drawing square.
+HALVES = {
+    "left": [(0.8, 0.8), (0.2, 0.2), (0.2, 0.8), (0.24, 0.2), (0.22, 0.8)],
+    "right": [(0.2, 0.8), (0.8, 0.2), (0.8, 0.8), (0.76, 0.2), (0.78, 0.8)],
+    "top": [(0.8, 0.8), (0.2, 0.2), (0.8, 0.2), (0.2, 0.24), (0.8, 0.22)],
+    "bottom": [(0.8, 0.2), (0.2, 0.8), (0.8, 0.8), (0.2, 0.76), (0.8, 0.78)],
+}
+
+
+def expect(locator: Any) -> Any:
+    return import_module("playwright.sync_api").expect(locator)
+
+
+def draw(page: Any, half: str) -> None:
+    points = HALVES[half]
+    page.mouse.move(*place(page, *points[0]))
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*place(page, *point), steps=6)
+    page.mouse.up()
+
+
+def press(page: Any, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def begin(page: Any, how: str) -> str:
+    """Press a button that begins a round; return the word to draw."""
+    with page.expect_response("**/rounds") as response:
+        press(page, how)
+    expect(page.locator(".game.playing")).to_be_visible()
+    return str(response.value.json()["word"])
+
+
+def over(page: Any) -> Any:
+    expect(page.locator(".game.over")).to_be_visible(timeout=15_000)
+    return page.locator(".game")
+
+
+@pytest.mark.slow
+def test_a_whole_game_to_the_leaderboard(visit: Callable[..., Any]) -> None:
+    page = visit(path="#/pictionary")
+    drawn = begin(page, "Start")
+    draw(page, drawn)
+    for _ in range(5):
+        expect(page.locator(".game.won")).to_be_visible(timeout=15_000)
+        expect(page.locator(".murmur strong")).to_have_text(f"{drawn}!")
+        assert page.evaluate("document.activeElement.textContent") == "Next word", "Enter goes on"
+        drawn = begin(page, "Next word")
+        expect(page.locator(".verdict .word")).to_have_text(drawn)
+        draw(page, drawn)
+    over(page)
+    assert page.locator(".blots .won").count() == 6
+    press(page, "See the result")
+    expect(page.locator(".finale h1")).to_contain_text("points")
+    assert page.locator(".papers li.won").count() == 6
+    page.wait_for_timeout(3000)
+    inks = page.evaluate("""() => [...document.querySelectorAll(".papers canvas")].map((c) =>
+      c.getContext("2d").getImageData(0, 0, c.width, c.height).data.filter((v, i) => i % 4 === 3 && v > 0).length)""")
+    assert min(inks) > 100, "every drawing was drawn again"
+    page.get_by_role("textbox").fill("<b>Ada</b>")
+    press(page, "Enter")
+    expect(page.locator(".board .who")).to_have_text("<b>Ada</b>")
+    assert page.locator(".board b").count() == 0
+    press(page, "Play again")
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_visible()
+
+
+def test_wrong_guesses_are_crossed_out_and_skipping_loses(visit: Callable[..., Any]) -> None:
+    page = visit(path="#/pictionary")
+    word = begin(page, "Start")
+    wrong = next(name for name in HALVES if name != word)
+    draw(page, wrong)
+    expect(page.locator(".murmur span")).to_have_text(f"{wrong}?")
+    press(page, "Skip")
+    game = over(page)
+    assert "lost" in game.get_attribute("class")
+    assert page.locator(".tally dd").first.inner_text() == "0"
+    assert page.locator("canvas.ink").evaluate("(canvas) => canvas.inert")
+
+
+@pytest.mark.slow
+def test_the_round_ends_when_the_time_is_up(visit: Callable[..., Any]) -> None:
+    page = visit(path="#/pictionary")
+    begin(page, "Start")
+    expect(page.locator(".game.lost")).to_be_visible(timeout=60_000)
+    assert "I did not see it" in page.locator(".verdict .overline").text_content()
+
+
+def test_infinite_has_no_clock_and_tells_what_it_keeps(visit: Callable[..., Any]) -> None:
+    page = visit(path="#/pictionary")
+    assert page.get_by_text("is kept on this server for review").is_visible()
+    draw_this = begin(page, "Infinite")
+    draw(page, draw_this)
+    over(page)
+    expect(page.locator(".verdict .overline")).to_have_text("Kept for review")
+    press(page, "That’s enough")
+    expect(page.locator(".finale")).to_contain_text("1 drawings")
+    assert page.locator(".honours").count() == 0
+
+
+def test_leaving_in_the_middle_leaves_nothing_running(visit: Callable[..., Any]) -> None:
+    page = visit(path="#/pictionary")
+    begin(page, "Start")
+    page.get_by_role("link", name="Draw", exact=True).click()
+    expect(page.locator(".game")).to_have_count(0)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(500)
+    assert asked == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [{"width": 1280, "height": 800}, PHONE])
+def test_every_stage_is_readable_and_fits(visit: Callable[..., Any], scheme: str, size: dict[str, Any]) -> None:
+    page = visit(path="#/pictionary", color_scheme=scheme, locale="fr-FR", **size)
+
+    def check() -> None:
+        page.wait_for_timeout(350)
+        assert page.evaluate(CONTRASTS) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    check()
+    begin(page, "Commencer")
+    check()
+    sheet = page.locator("canvas.ink").bounding_box()
+    assert sheet["y"] + sheet["height"] <= size["height"], "the whole sheet is visible without scrolling"
+    press(page, "Passer")
+    over(page)
+    check()
