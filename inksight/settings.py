@@ -349,3 +349,32 @@ class RetrainSettings(Settings):
     force: bool = setting(False, "Promote although a gate says no; this is recorded.")
     threads: int = setting(0, "CPU threads to train with; 0: all cores.", at_least=0)
     seed: int = setting(0, "Everything random follows from it.", at_least=0)
+
+
+class TrainAllSettings(Settings):
+    """Many models on many datasets (`inksight train-all`)."""
+
+    section = "train_all"
+
+    models: list[str] = setting([], "The models to train, each on every dataset.")
+    datasets: list[str] = setting([], "Presets, dataset files or folders.")
+    name: str = setting("", "Name of the matrix, to go on with or to start; none: made from what is asked for.")
+    tune: bool = setting(False, "Search for each job's settings before its training, as `inksight tune` does.")
+    trials: int = setting(10, "With --tune: trials per job.", at_least=1)
+    epochs: int | None = setting(
+        None, "Passes over the training images; none: what the model's recipe says.", at_least=1
+    )
+    fast: bool = setting(False, "Only see that everything works: little data and at most 2 epochs per job.")
+    jobs: int = setting(1, "Jobs at once; the cores are shared out among them.", at_least=1, at_most=64)
+    auto_cleanup: bool = setting(False, "After each job, remove old versions of its model and failed uploads.")
+    keep: int = setting(3, "With --auto-cleanup: newest versions of each model that stay.", at_least=1)
+
+
+class ReportSettings(Settings):
+    """The report of a matrix of trainings, and which model the games should use (`inksight report`)."""
+
+    section = "report"
+
+    max_latency_ms: float = setting(
+        50.0, "Games: one answer may take at most this many milliseconds, on one thread.", more_than=0
+    )

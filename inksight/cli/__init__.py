@@ -23,9 +23,11 @@ from inksight.cli.output import print_error
 from inksight.cli.predict import predict
 from inksight.cli.quickstart import quickstart
 from inksight.cli.retrain import retrain
+from inksight.cli.report import report
 from inksight.cli.serve import serve
 from inksight.cli.tokens import app as tokens_app
 from inksight.cli.train import train
+from inksight.cli.train_all import SpacedLists, train_all
 from inksight.cli.tune import tune
 from inksight.errors import InksightError
 
@@ -65,9 +67,11 @@ app.add_typer(models_app, name="models")
 app.command("predict")(predict)
 app.command("quickstart")(quickstart)
 app.command("retrain")(retrain)
+app.command("report")(report)
 app.command("serve")(serve)
 app.add_typer(tokens_app, name="tokens")
 app.command("train")(train)
+app.command("train-all", cls=SpacedLists)(train_all)
 app.command("tune")(tune)
 
 

@@ -48,8 +48,6 @@ def as_json(metrics: dict[str, Any]) -> str:
 
 def render_html(evaluation: Evaluation) -> str:
     """Return the whole page."""
-    from markupsafe import Markup
-
     m = evaluation.metrics
     kind = words.noun(m)
     matrix = np.array(m["confusion_matrix"], np.int64)
@@ -67,45 +65,51 @@ def render_html(evaluation: Evaluation) -> str:
     sections += [("errors", "Sure and wrong")] if m["worst_errors"] and pictures else []
     sections += [("looks", "Where it looks")] if evaluation.explanations else []
     sections += [("data", "Data"), ("speed", "Speed and size")]
+    return render_page(
+        "report.html.j2",
+        title=m["model"].get("name") or "A model",
+        m=m,
+        noun=kind,
+        drawn=kind != "photo" and _is_drawn(evaluation),
+        words=words.sentences(m),
+        sections=sections,
+        ruler=_ruler(m),
+        numbers=_numbers(m),
+        comparison={**comparison, "speed": _two_speeds(comparison)} if comparison else None,
+        best=[by_name[name] for name in m["best_classes"]],
+        worst=[by_name[name] for name in m["worst_classes"]],
+        classes=rows,
+        strip=[
+            {"class": row["class"], "recall": row["recall"], "at": row["bar"]["at"], "weak": row["weak"]}
+            for row in rows
+            if row["support"]
+        ],
+        floor=floor,
+        matrix=_matrix_view("whole", matrix, m["classes"], order),
+        focus=_matrix_view("focus", matrix, m["classes"], np.array(focus), cells=True) if focus else None,
+        cells=_cells(matrix, m["classes"], order) if len(rows) > MOST_CELLS else {"names": []},
+        reliability=_dots(m["calibration"]["bins"]),
+        explanations=[{**row, "picture": photo_uri(row["picture"])} for row in evaluation.explanations],
+        distribution=_distribution(m),
+        splits=list(m["distribution"]),
+        speed=_speed(m["model"]),
+        pictures=pictures,
+        pct=words.pct,
+        pct0=words.pct0,
+        span=words.span,
+        count=words.count,
+        num=words.num,
+    )
+
+
+def render_page(template: str, **values: Any) -> str:
+    """Return a template of assets/ filled in; it gets the reports' style and scripts as `css` and `js`."""
+    from markupsafe import Markup
+
     page: str = (
         _environment()
-        .get_template("report.html.j2")
-        .render(
-            css=Markup(_asset("report.css")),
-            js=Markup(_asset("report.js")),
-            title=m["model"].get("name") or "A model",
-            m=m,
-            noun=kind,
-            drawn=kind != "photo" and _is_drawn(evaluation),
-            words=words.sentences(m),
-            sections=sections,
-            ruler=_ruler(m),
-            numbers=_numbers(m),
-            comparison={**comparison, "speed": _two_speeds(comparison)} if comparison else None,
-            best=[by_name[name] for name in m["best_classes"]],
-            worst=[by_name[name] for name in m["worst_classes"]],
-            classes=rows,
-            strip=[
-                {"class": row["class"], "recall": row["recall"], "at": row["bar"]["at"], "weak": row["weak"]}
-                for row in rows
-                if row["support"]
-            ],
-            floor=floor,
-            matrix=_matrix_view("whole", matrix, m["classes"], order),
-            focus=_matrix_view("focus", matrix, m["classes"], np.array(focus), cells=True) if focus else None,
-            cells=_cells(matrix, m["classes"], order) if len(rows) > MOST_CELLS else {"names": []},
-            reliability=_dots(m["calibration"]["bins"]),
-            explanations=[{**row, "picture": photo_uri(row["picture"])} for row in evaluation.explanations],
-            distribution=_distribution(m),
-            splits=list(m["distribution"]),
-            speed=_speed(m["model"]),
-            pictures=pictures,
-            pct=words.pct,
-            pct0=words.pct0,
-            span=words.span,
-            count=words.count,
-            num=words.num,
-        )
+        .get_template(template)
+        .render(css=Markup(_asset("report.css")), js=Markup(_asset("report.js")), **values)
     )
     return page
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from inksight import models
@@ -89,10 +89,12 @@ def tune(
         epochs=settings.epochs,
         seed=settings.seed,
         folder=workspace().home / "tuning" / re.sub(r"[^\w.+-]", "-", name),
-        threads=max(1, (os.cpu_count() or 1) // settings.jobs),
+        # What torch was given, which is all cores unless this process shares them with others.
+        threads=max(1, torch.get_num_threads() // settings.jobs),
     )
     study = _open(name, settings, identity)
-    left = settings.trials - len(study.get_trials(deepcopy=False, states=_DONE))
+    ended = study.get_trials(deepcopy=False, states=_DONE)
+    left = settings.trials - sum(not trial.user_attrs.get("stopped", False) for trial in ended)
     say(f"study {name}: {settings.trials - max(left, 0)} trials done, {max(left, 0)} to go")
     if left > 0:
         deadline = time.monotonic() + limit if limit else None
@@ -149,6 +151,9 @@ def _work(trials: Trials, study: optuna.Study, count: int, timeout: float | None
             return trials(trial)
         except (InksightError, RuntimeError, ValueError, MemoryError) as error:
             trial.set_user_attr("failure", f"{type(error).__name__}: {error}")
+            raise
+        except KeyboardInterrupt:
+            trial.set_user_attr("stopped", True)  # says nothing of its settings: another takes its place
             raise
 
     # A setting that makes training fail is a finding, not a reason to stop: what it raised is kept with the trial.

@@ -1,0 +1,158 @@
+"""The process of one job: (tune,) train, register, clean up, write result.json.  python -m inksight.tuning.job FOLDER
+
+Started again after any kind of end, it goes on: with the same study, the same run (`--resume`) and, where the version
+was registered already, the same version.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from inksight.errors import DataError, InksightError
+from inksight.tuning.jobs import STOPPED, Job, write_error
+from inksight.workspace import workspace, write_text
+
+
+def main(folder: Path) -> int:
+    """Run the job in `folder`; returns the exit code."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # One that was left behind by a killed parent may still be writing its last checkpoint.
+    with FileLock(folder / "lock"):
+        if (folder / "result.json").exists():
+            return 0
+        try:
+            result = perform(Job.read(folder))
+        except InksightError as error:
+            print(f"error: {error.message}\n  {error.hint}", file=sys.stderr)
+            write_error(folder, error.message, error.hint)
+            return 1
+        except KeyboardInterrupt:
+            print("stopped; goes on another time", file=sys.stderr)
+            return STOPPED
+        except Exception as error:  # noqa: BLE001  (whatever it is, the other jobs go on and the report names it)
+            traceback.print_exc()
+            write_error(folder, f"{type(error).__name__}: {error}", "Its log says where.")
+            return 1
+        write_text(folder / "result.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        return 0
+
+
+def perform(job: Job) -> dict[str, Any]:
+    """Do everything a job asks for and return its result in plain values."""
+    import torch
+
+    from inksight import bundle, registry
+    from inksight.training import train
+
+    torch.set_num_threads(job.threads)
+    training: dict[str, Any] = dict(job.training)
+    options: dict[str, Any] = {}
+    study: dict[str, Any] | None = None
+    if job.tuning is not None:
+        training, options, study = _tuned(job)
+    folder = workspace().runs / job.run
+    resume = (folder / "settings.json").exists()
+    if resume:
+        print(f"goes on with run {job.run}", flush=True)
+    run = train(job.data, model=job.model, run_dir=folder, resume=resume, model_options=options, **training)
+    if not run.metrics:
+        raise DataError(f"{job.dataset} has no images to judge by", hint="Prepare it with a test or validation split.")
+    with closing(registry.open()) as store:
+        version = _registered(store, run.bundle, job)
+        if job.keep is not None:
+            done = store.clean(job.name, keep=job.keep, failed=True)
+            print(f"clean-up: removed {len(done.removed)} versions, {done.uploads} failed uploads", flush=True)
+    description = bundle.describe(run.bundle)
+    print(f"accuracy {run.metrics['accuracy']:.1%}; registered as {version.ref}", flush=True)
+    return {
+        "job": job.key,
+        "dataset": {"name": job.dataset, "sha256": job.sha256, "path": job.data},
+        "model": job.model,
+        "reference": version.ref,
+        "bundle": str(run.bundle),
+        "run": job.run,
+        "metrics": run.metrics,
+        "parameters": description["architecture"]["parameters"],
+        "bytes": sum(path.stat().st_size for path in run.bundle.iterdir()),
+        "kind": description["kind"],
+        "epochs": len(run.history),
+        "training_seconds": sum(entry["seconds"] for entry in run.history),
+        "study": study,
+        "right": _right(run.bundle, job, run.metrics["split"]),
+    }
+
+
+def _tuned(job: Job) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return the training settings and model options that the job's study found best, and what to report of it."""
+    from inksight.tuning.study import tune
+
+    begin = time.monotonic()
+    found = tune(
+        job.data,
+        model=job.model,
+        study=job.run,
+        say=lambda line: print(line, flush=True),
+        **job.tuning or {},
+    )
+    best = found.best
+    study = {
+        "name": best.study,
+        "trials": sum(found.counts.values()),
+        "best_trial": best.number,
+        "value": best.values[0],
+        "objective": found.study.user_attrs["objective"],
+        "settings": {**best.settings, **best.options},
+        # Of this process only: trials of an earlier one, before a stop, are not in it.
+        "seconds": time.monotonic() - begin,
+    }
+    return {**best.settings, **job.training}, best.options, study
+
+
+def _registered(store: Any, folder: Path, job: Job) -> Any:
+    """Return the version of this run, registered now unless a process that was killed afterwards has done it."""
+    for version in store.versions():
+        run = (version.description.get("provenance") or {}).get("run")
+        if version.name == job.name and run == job.run:
+            return version
+    return store.register(folder, job.name, note=f"train-all {job.matrix}")
+
+
+def _right(folder: Path, job: Job, split: str) -> str:
+    """Return which images of the split the bundle gets right: one bit each, packed, in base64.
+
+    With these, two models of the matrix can be compared on the same images without asking them again.
+    """
+    import numpy as np
+
+    from inksight import bundle
+    from inksight.data import open_dataset
+    from inksight.evaluation.run import answers_of
+
+    classifier = bundle.load(folder, threads=job.threads)
+    with open_dataset(job.data) as dataset:
+        _, probabilities = answers_of(classifier, dataset.images(split))
+        right = probabilities.argmax(axis=1) == dataset.labels(split)
+    return base64.b64encode(np.packbits(right).tobytes()).decode()
+
+
+def _end_with_parent() -> None:
+    """Wait until the pipe on standard input closes; then the first signal writes a checkpoint and ends the training."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,81 @@
+"""The report of a matrix: report.json, a plot per dataset, and report.html, one file that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inksight import plotting
+from inksight.evaluation import words
+from inksight.evaluation.report import data_uri, render_page
+from inksight.training.progress import duration
+from inksight.tuning.leaderboard import facts
+from inksight.tuning.train_all import Matrix
+from inksight.workspace import write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def write_matrix_report(matrix: Matrix, *, max_latency_ms: float) -> tuple[dict[str, Any], Path]:
+    """Write the report into the matrix' folder and return what it says and the page's path; trains nothing.
+
+    Bundles that were not timed before are timed now; apart from that, the same results give the same bytes.
+    """
+    found = facts(matrix, max_latency_ms)
+    plots = {}
+    for dataset in found["datasets"]:
+        if dataset["rows"]:
+            picture = plotting.png_bytes(accuracy_against_latency(dataset, max_latency_ms))
+            (matrix.folder / f"latency-{dataset['name']}.png").write_bytes(picture)
+            plots[dataset["name"]] = data_uri(picture, "png")
+    write_text(matrix.folder / "report.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    page = render_page(
+        "matrix.html.j2", f=found, plots=plots, lede=lede(found),
+        pct=words.pct, span=words.span, count=words.count, num=words.num, duration=duration,
+    )  # fmt: skip
+    write_text(matrix.folder / "report.html", page)
+    return found, matrix.folder / "report.html"
+
+
+def lede(found: dict[str, Any]) -> str:
+    """Return the report in a sentence or two."""
+    models = len({row["model"] for dataset in found["datasets"] for row in dataset["rows"]})
+    trained = sum(len(dataset["rows"]) for dataset in found["datasets"])
+    many = len(found["datasets"])
+    text = (
+        f"{models} model{'s' if models != 1 else ''} on {many} dataset{'s' if many != 1 else ''}: "
+        f"{trained} of {found['jobs']} trainings are done."
+    )
+    if found["failures"]:
+        text += f" {len(found['failures'])} failed, with the reason at the end."
+    return text
+
+
+def accuracy_against_latency(dataset: dict[str, Any], limit_ms: float) -> Figure:
+    """Return accuracy with its interval against milliseconds per answer, one dot per model, the chosen one marked."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    rows = dataset["rows"]
+    figure, ax = plotting.axes(8.0, 4.5, title=f"{dataset['name']}: accuracy against the time of one answer")
+    with plotting.style():
+        for row in rows:
+            colour = plotting.ACCENT if row["model"] == dataset["pick"]["model"] else plotting.INK
+            low, high = row["accuracy_interval"]
+            ax.vlines(row["latency_ms"], 100 * low, 100 * high, color=colour, linewidth=1.2)
+            ax.scatter(row["latency_ms"], 100 * row["accuracy"], color=colour, s=24, zorder=3)
+            at = (row["latency_ms"], 100 * row["accuracy"])
+            ax.annotate(row["model"], at, xytext=(6, 3), textcoords="offset points", fontsize=8, color=colour)
+        ax.set_xscale("log")
+        fastest, slowest = (end(row["latency_ms"] for row in rows) for end in (min, max))
+        ax.set_xlim(fastest / 2, slowest * 5)  # room for the names on the right
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        if limit_ms < 3 * slowest:  # further away the line would only squeeze the dots together
+            ax.axvline(limit_ms, color=plotting.FAINT, zorder=0)
+        ax.set_xlabel("ms per answer, one image on one thread")
+        ax.set_ylabel("accuracy, %")
+        ax.grid(axis="y")
+    return figure
