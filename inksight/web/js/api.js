@@ -23,3 +23,21 @@ export const get = (path) => call(path);
 
 export const post = (path, body) =>
   call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+// The same, for those who hold an admin token. It is typed once and kept until the tab is closed.
+const TOKEN = "inksight.token";
+
+export const admin = {
+  get token() {
+    return sessionStorage.getItem(TOKEN);
+  },
+  remember: (token) => sessionStorage.setItem(TOKEN, token),
+  forget: () => sessionStorage.removeItem(TOKEN),
+  get: (path) => call(path, { headers: { Authorization: `Bearer ${admin.token}` } }),
+  post: (path, body) =>
+    call(path, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", Authorization: `Bearer ${admin.token}` },
+      body: JSON.stringify(body),
+    }),
+};

@@ -3,5 +3,6 @@
 
 import draw from "./draw.js";
 import pictionary from "./pictionary.js";
+import review from "./review.js";
 
-export const views = [draw, pictionary];
+export const views = [draw, pictionary, review];

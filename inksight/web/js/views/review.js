@@ -1,0 +1,199 @@
+// Review: the queue of corrections. A drawing, what the machine said, what the player says; A accepts, L relabels,
+// X rejects, S leaves it for later. Only with an admin token that allows "review".
+
+import { admin, get } from "../api.js";
+import { h } from "../dom.js";
+import { label, number, percent, t } from "../i18n.js";
+import { pick } from "../picker.js";
+
+export const id = "review";
+
+const SIDE = 560;
+
+export function mount(root, { notice }) {
+  const section = h("section", { class: "review" });
+  root.append(section);
+  let queue = [];
+  let after = 0;
+  let busy = false;
+  let choosing = false;
+  let left = false;
+  let decided = 0;
+  const classes = new Map();
+
+  const canvas = h("canvas", { class: "evidence", width: SIDE, height: SIDE, role: "img" });
+  const empty = h("p", { class: "nothing" });
+  const machine = h("dd", {});
+  const player = h("dd", {});
+  const counts = h("p", { class: "tally", role: "status" });
+  const button = (name, key, kind, act) =>
+    h("button", { class: kind, type: "button", "aria-keyshortcuts": key, onclick: act }, t(`review.${name}`), h("kbd", {}, key));
+  const accept = button("accept", "A", "stamp-button", () => decide("accept"));
+  const relabel = button("relabel", "L", "plain-button", choose);
+  const reject = button("reject", "X", "plain-button", () => decide("reject"));
+  const skip = button("skip", "S", "quiet", next);
+  const buttons = [accept, relabel, reject, skip];
+
+  function askForToken(message = "") {
+    const field = h("input", { type: "password", id: "token", autocomplete: "off", required: true });
+    section.replaceChildren(
+      h("form", { class: "gate", onsubmit: (event) => { event.preventDefault(); admin.remember(field.value.trim()); open(); } },
+        h("h1", {}, t("review.title")),
+        h("p", {}, t("review.gate")),
+        h("label", { for: "token" }, t("review.token")), field,
+        h("p", { class: "wrong", role: "alert" }, message),
+        h("button", { class: "stamp-button", type: "submit" }, t("review.open"))),
+    );
+    field.focus();
+  }
+
+  function open() {
+    queue = [];
+    after = 0;
+    section.replaceChildren(
+      h("h1", { class: "unseen" }, t("review.title")),
+      h("div", { class: "paper" }, canvas, empty),
+      h("div", { class: "margin" },
+        h("dl", { class: "claims" }, h("div", {}, h("dt", { class: "overline" }, t("review.machine")), machine),
+          h("div", {}, h("dt", { class: "overline" }, t("review.player")), player)),
+        h("div", { class: "decisions" }, buttons),
+        counts,
+        h("button", { class: "quiet", type: "button", onclick: () => { admin.forget(); askForToken(); } }, t("review.leave"))),
+    );
+    more();
+  }
+
+  function failed(error) {
+    if (left) return;
+    if (error.status === 401 || error.status === 403) {
+      admin.forget();
+      askForToken(error.message);
+    } else notice(error.message || t("status.offline"), "bad");
+  }
+
+  async function more() {
+    try {
+      const page = await admin.get(`v1/corrections?state=pending&limit=50&after=${after}`);
+      queue.push(...page.corrections);
+      if (page.corrections.length) after = page.corrections.at(-1).id;
+      await count();
+    } catch (error) {
+      return failed(error);
+    }
+    if (!left) show();
+  }
+
+  async function count() {
+    const found = await admin.get("v1/corrections/statistics");
+    const parts = [t("review.waiting", { count: number(found.states.pending ?? 0) }), t("review.decided", { count: number(decided) })];
+    if (found.reviewers_agreed !== null) parts.push(t("review.agreed", { percent: percent(found.reviewers_agreed) }));
+    if (found.players_agreed !== null) parts.push(t("review.right", { percent: percent(found.players_agreed) }));
+    counts.replaceChildren(...parts.map((part) => h("span", {}, part)));
+  }
+
+  function show() {
+    const [item] = queue;
+    for (const one of buttons) one.disabled = !item;
+    machine.textContent = item ? label(item.predicted) : "–";
+    player.textContent = item ? label(item.label) : "–";
+    if (item?.confidence != null) machine.append(h("span", { class: "share" }, percent(item.confidence)));
+    empty.textContent = item ? (item.input ? "" : t("review.lost")) : t("review.done");
+    canvas.setAttribute("aria-label", item ? t("review.drawing", { number: item.id }) : t("review.done"));
+    draw(canvas, item?.input);
+  }
+
+  async function decide(action, chosen) {
+    const [item] = queue;
+    if (!item || busy) return;
+    busy = true;
+    try {
+      await admin.post(`v1/corrections/${item.id}`, chosen ? { action, label: chosen } : { action });
+      decided += 1;
+      next();
+      await count();
+    } catch (error) {
+      failed(error);
+    } finally {
+      busy = false;
+    }
+  }
+
+  function next() {
+    queue.shift();
+    if (queue.length) show();
+    else more();
+  }
+
+  async function choose() {
+    const [item] = queue;
+    if (!item || choosing || busy) return;
+    choosing = true;
+    try {
+      if (!classes.has(item.model)) classes.set(item.model, (await get(`v1/models/${encodeURIComponent(item.model)}`)).labels);
+      const chosen = await pick(classes.get(item.model));
+      if (chosen !== null) await decide("relabel", chosen);
+    } catch (error) {
+      failed(error);
+    } finally {
+      choosing = false;
+    }
+  }
+
+  function keys(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || choosing || event.target.closest?.("input, dialog")) return;
+    const act = { a: accept, l: relabel, x: reject, s: skip }[event.key.toLowerCase()];
+    if (!act?.isConnected || act.disabled) return;
+    event.preventDefault();
+    act.click();
+  }
+  const themed = () => draw(canvas, queue[0]?.input);
+  addEventListener("keydown", keys);
+  addEventListener("inksight:theme", themed);
+  if (admin.token) open();
+  else askForToken();
+  return () => {
+    left = true;
+    removeEventListener("keydown", keys);
+    removeEventListener("inksight:theme", themed);
+  };
+}
+
+// A kept input: strokes of any canvas size, fitted and centred; or the image that the model saw, grey ink or colours.
+function draw(canvas, input) {
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, SIDE, SIDE);
+  if (!input) return;
+  if (input.strokes) return drawStrokes(context, input.strokes, getComputedStyle(canvas).color);
+  const bytes = Uint8Array.from(atob(input.image), (letter) => letter.charCodeAt(0));
+  const [high, wide, colours] = input.shape;
+  const small = h("canvas", { width: wide, height: high });
+  const image = small.getContext("2d").createImageData(wide, high);
+  const [red, green, blue] = getComputedStyle(canvas).color.match(/\d+/g).map(Number);
+  for (let at = 0; at < wide * high; at++) {
+    image.data.set(colours ? [...bytes.subarray(3 * at, 3 * at + 3), 255] : [red, green, blue, bytes[at]], 4 * at);
+  }
+  small.getContext("2d").putImageData(image, 0, 0);
+  context.imageSmoothingEnabled = Boolean(colours);
+  context.drawImage(small, 0, 0, SIDE, SIDE);
+}
+
+function drawStrokes(context, strokes, colour) {
+  const xs = strokes.flatMap(([x]) => x);
+  const ys = strokes.flatMap(([, y]) => y);
+  if (!xs.length) return;
+  const [left, top] = [Math.min(...xs), Math.min(...ys)];
+  const [wide, high] = [Math.max(...xs) - left, Math.max(...ys) - top];
+  const scale = (SIDE - 120) / Math.max(wide, high, 1);
+  context.strokeStyle = colour;
+  context.lineWidth = 11;
+  context.lineCap = context.lineJoin = "round";
+  for (const [x, y] of strokes) {
+    context.beginPath();
+    x.forEach((_, at) =>
+      context.lineTo((x[at] - left - wide / 2) * scale + SIDE / 2, (y[at] - top - high / 2) * scale + SIDE / 2));
+    if (x.length === 1) context.lineTo((x[0] - left - wide / 2) * scale + SIDE / 2 + 0.1, (y[0] - top - high / 2) * scale + SIDE / 2);
+    context.stroke();
+  }
+}
+
+export default { id, mount };

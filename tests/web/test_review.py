@@ -1,0 +1,140 @@
+"""The review queue in a real browser: by keyboard, with what the server has afterwards."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inksight.improve import corrections
+from inksight.registry.tables import Correction
+from inksight.serving.tokens import Tokens
+from tests.web.test_draw import CONTRASTS, PHONE
+
+pytestmark = pytest.mark.browser
+
+STROKES = {"strokes": [[[10, 90, 90, 10, 10], [10, 10, 90, 90, 10]], [[30], [30]]]}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A service whose workspace outlives the single test's: the database is opened once, by the first request."""
+    from inksight.serving import create_app
+    from inksight.settings import ServeSettings
+    from tests.serving.conftest import HalvesClassifier, running
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INKSIGHT_HOME", str(tmp_path_factory.mktemp("review")))
+        app = create_app(ServeSettings(), models=[HalvesClassifier()])
+        with running(app) as url:
+            app.state.services.storage.registry  # noqa: B018 - opens it here, in this workspace
+            yield url + "/", app.state.services
+
+
+@pytest.fixture(scope="module")
+def address(served: Any) -> str:
+    return str(served[0])
+
+
+@pytest.fixture
+def service(served: Any) -> Any:
+    return served[1]
+
+
+@pytest.fixture
+def token(service: Any) -> str:
+    """A token that may review."""
+    tokens: Tokens = service.tokens
+    if "alice" in tokens.all():
+        tokens.remove("alice")
+    return tokens.add("alice", ["review"])
+
+
+@pytest.fixture
+def queue(service: Any) -> list[int]:
+    """Four corrections that wait: strokes, a bitmap, one whose drawing is lost, and one more."""
+    image = np.zeros((28, 28), np.uint8)
+    image[5:20, 5:8] = 255
+    kept = {"image": base64.b64encode(image.tobytes()).decode(), "shape": [28, 28]}
+    rows = [
+        Correction(
+            model="halves", version="1", predicted="left", confidence=0.8, label="top", correct=False, input=given
+        )
+        for given in (STROKES, kept, None, STROKES)
+    ]
+    with service.storage.database.write() as session:
+        session.query(Correction).delete()
+        session.add_all(rows)
+        session.flush()
+        return [row.id for row in rows]
+
+
+def expect(found: Any) -> Any:
+    return import_module("playwright.sync_api").expect(found)
+
+
+def enter(page: Any, token: str) -> None:
+    page.get_by_label("Admin token").fill(token)
+    page.keyboard.press("Enter")
+    expect(page.locator(".claims dd").first).to_contain_text("left")
+
+
+def states(service: Any) -> list[tuple[str, str | None]]:
+    return [(row.state, row.final_label) for row in corrections.listing(service.storage.database)]
+
+
+def test_the_queue_is_worked_off_by_keyboard(
+    visit: Callable[..., Any], service: Any, token: str, queue: list[int]
+) -> None:
+    page = visit(path="#/review")
+    enter(page, token)
+    tally = page.locator(".tally")
+    page.keyboard.press("a")
+    expect(tally).to_contain_text("1 decided")
+    page.keyboard.press("l")
+    expect(page.get_by_role("option").first).to_be_visible()
+    page.keyboard.type("bot")
+    page.keyboard.press("Enter")
+    expect(tally).to_contain_text("2 decided")
+    expect(page.get_by_text("The drawing was not kept.")).to_be_visible()
+    page.keyboard.press("x")
+    expect(tally).to_contain_text("3 decided")
+    page.keyboard.press("s")
+    expect(page.get_by_text("Nothing is waiting for review.")).to_be_visible()
+    assert states(service) == [("accepted", "top"), ("relabelled", "bottom"), ("rejected", None), ("pending", None)]
+    assert corrections.find(service.storage.database, queue[0]).reviewer == "alice"
+    expect(tally).to_contain_text("1 waiting")
+    page.reload()
+    expect(page.locator(".claims dd").first).to_contain_text("left")
+
+
+def test_a_wrong_token_is_refused_and_forgotten(browser: Any, address: str, token: str) -> None:
+    page = browser.new_context(locale="en-GB").new_page()
+    page.goto(address + "#/review")
+    page.get_by_label("Admin token").fill("ink_nonsense")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("not known")
+    assert page.evaluate("sessionStorage.getItem('inksight.token')") is None
+    page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [{"width": 1280, "height": 800}, PHONE])
+def test_it_reads_well_everywhere(
+    visit: Callable[..., Any], token: str, queue: list[int], scheme: str, size: dict[str, Any], tmp_path: Path
+) -> None:
+    page = visit(path="#/review", color_scheme=scheme, **size)
+    assert page.evaluate(CONTRASTS) == []
+    enter(page, token)
+    page.wait_for_timeout(300)
+    assert page.evaluate(CONTRASTS) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.screenshot(path=tmp_path / "review.png")
+    inked = page.evaluate("""() => { const c = document.querySelector(".evidence");
+        return c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some((v, i) => i % 4 === 3 && v > 0); }""")
+    assert inked
