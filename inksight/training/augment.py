@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Generator, Tensor
@@ -92,16 +93,31 @@ class DrawingAugmentation:
         move_x, move_y = (self._uniform(n, 2 * self.shift, generator, device) for _ in range(2))
         cos, sin = torch.cos(angle), torch.sin(angle)
         aspect = x.shape[3] / x.shape[2]
-        theta = torch.stack([cos * wide, sin * high / aspect, move_x, -sin * wide * aspect, cos * high, move_y], dim=1)
-        grid = F.affine_grid(theta.view(n, 2, 3), list(x.shape), align_corners=False)
+        theta = [cos * wide, sin * high / aspect, move_x, -sin * wide * aspect, cos * high, move_y]
+        weights = torch.stack(theta, dim=1).view(n, 2, 3)
         if self.elastic:
-            noise = torch.randn(n, 2, ELASTIC_GRID, ELASTIC_GRID, generator=generator, device=device)
-            bend = F.interpolate(noise * (2 * self.elastic), size=x.shape[2:], mode="bilinear", align_corners=True)
-            grid = grid + bend.permute(0, 2, 3, 1)
-        return grid
+            bends = torch.randn(n, 2, ELASTIC_GRID**2, generator=generator, device=device) * (2 * self.elastic)
+            weights = torch.cat([weights, bends], dim=2)
+        basis = _basis(x.shape[2], x.shape[3], bool(self.elastic)).to(device)
+        return (weights @ basis).view(n, 2, x.shape[2], x.shape[3]).permute(0, 2, 3, 1)
 
     def _uniform(self, n: int, reach: float, generator: Generator, device: torch.device) -> Tensor:
         return (torch.rand(n, generator=generator, device=device) * 2 - 1) * reach
+
+
+@lru_cache(maxsize=4)
+def _basis(height: int, width: int, elastic: bool) -> Tensor:
+    """Return what sampling grids are sums of, float32 (3 or 3 + ELASTIC_GRID^2, height * width).
+
+    x, y and 1, which make affine maps, then the bilinear interpolation of each point of the elastic grid. Both are
+    linear, so one matrix product makes the grids of a batch (F.affine_grid and F.interpolate took 8 times as long).
+    """
+    xs, ys = ((torch.arange(size) * 2 + 1) / size - 1 for size in (width, height))
+    rows = [xs.expand(height, width), ys[:, None].expand(height, width), torch.ones(height, width)]
+    if elastic:
+        points = torch.eye(ELASTIC_GRID**2).view(1, -1, ELASTIC_GRID, ELASTIC_GRID)
+        rows += F.interpolate(points, size=(height, width), mode="bilinear", align_corners=True)[0].unbind()
+    return torch.stack(rows).reshape(len(rows), -1)
 
 
 def change_stroke_width(x: Tensor, amount: Tensor) -> Tensor:
@@ -114,5 +130,18 @@ def change_stroke_width(x: Tensor, amount: Tensor) -> Tensor:
     amount = amount.view(-1, 1, 1, 1)
     # Erosion is dilation of the negative, so one pass of pooling serves both.
     sign = torch.where(amount < 0, -1.0, 1.0)
-    pooled = F.max_pool2d(x * sign, 2 * radius + 1, stride=1, padding=radius) * sign
-    return torch.lerp(x, pooled, amount.abs())
+    pooled = x * sign
+    for dim in (2, 3):
+        pooled = _running_maximum(pooled, radius, dim)
+    return torch.lerp(x, pooled * sign, amount.abs())
+
+
+def _running_maximum(x: Tensor, radius: int, dim: int) -> Tensor:
+    """Return the maximum over `radius` neighbours to both sides along `dim`; a tenth of max_pool2d's time on a CPU."""
+    result = x.clone()
+    for shift in range(1, radius + 1):
+        rest = x.shape[dim] - shift
+        for here, there in ((0, shift), (shift, 0)):
+            part = result.narrow(dim, here, rest)
+            torch.maximum(part, x.narrow(dim, there, rest), out=part)
+    return result

@@ -16,8 +16,10 @@ from inksight.training.optimizers import parameter_groups
 @pytest.mark.parametrize("shape", [(16, 144), (144, 16), (48, 48)])
 def test_orthogonal_keeps_directions_and_evens_out_sizes(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    matrix = torch.randn(shape)
-    found = orthogonal(matrix)
+    matrix, other = torch.randn(shape), torch.randn(shape)
+    both = orthogonal(torch.stack([matrix, other]))
+    found = both[0]
+    torch.testing.assert_close(both[1:], orthogonal(other[None]))
     u, _, vh = torch.linalg.svd(matrix, full_matrices=False)
     sizes = torch.diagonal(u.T @ found @ vh.T)
     # A square random matrix has singular values next to zero, which five rounds do not lift all the way.
