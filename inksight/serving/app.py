@@ -13,6 +13,7 @@ from inksight.serving import (
     errors,
     routes_admin,
     routes_experiments,
+    routes_eye,
     routes_feedback,
     routes_games,
     routes_health,
@@ -68,11 +69,13 @@ def create_app(settings: ServeSettings | None = None, *, models: Sequence[str | 
     # Predictions first: routes are tried in order.
     for part in (
         routes_predict,
+        routes_explain,
         routes_feedback,
         routes_health,
         routes_models,
         routes_simple,
         routes_games,
+        routes_eye,
         routes_admin,
         routes_experiments,
     ):

@@ -11,6 +11,7 @@ from fastapi import Request
 
 from inksight.errors import InksightError
 from inksight.serving.experiments import Experiments
+from inksight.serving.eye import Pictures
 from inksight.serving.games import Games
 from inksight.serving.journal import Journal
 from inksight.serving.live import Classifier, LiveModel, LiveModels
@@ -38,6 +39,7 @@ class Services:
         self.follower = Follower(self)
         self.experiments = Experiments(self)
         self.games = Games(self.storage, settings)
+        self.pictures = Pictures(settings.game_data)
         self.ready = False
         self.failure: InksightError | None = None
         self.on_failure: Callable[[], None] | None = None
