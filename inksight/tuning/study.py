@@ -22,6 +22,7 @@ from inksight.data import open_dataset
 from inksight.data.ensure import ensure_dataset
 from inksight.errors import ConflictError, InksightError, TrainingError, UsageError, unknown
 from inksight.settings import TuneSettings
+from inksight.training.mlflow_tracker import check_address
 from inksight.tuning.spaces import load_space, split_values
 from inksight.tuning.storage import open_storage
 from inksight.tuning.trial import CURVES, Trials, direction
@@ -76,6 +77,8 @@ def tune(
         raise UsageError("--objective needs one or more different names", hint="For example: accuracy,latency")
     if not set(settings.objective) & set(CURVES):
         raise UsageError(f"--objective {','.join(settings.objective)} needs no training", hint="Add accuracy.")
+    if settings.mlflow:
+        check_address(settings.mlflow)
     limit = seconds(settings.timeout)
     path = ensure_dataset(data)
     with open_dataset(path) as dataset:
@@ -91,6 +94,8 @@ def tune(
         folder=workspace().home / "tuning" / re.sub(r"[^\w.+-]", "-", name),
         # What torch was given, which is all cores unless this process shares them with others.
         threads=max(1, torch.get_num_threads() // settings.jobs),
+        mlflow=settings.mlflow,
+        study=name,
     )
     study = _open(name, settings, identity)
     ended = study.get_trials(deepcopy=False, states=_DONE)

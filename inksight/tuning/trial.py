@@ -7,6 +7,7 @@ failed with its reason, and the search goes on.
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +24,9 @@ from inksight.bundle.timing import take_turns
 from inksight.data import open_dataset
 from inksight.models.preprocess import Preprocess
 from inksight.training import train
+from inksight.training.mlflow_tracker import Mlflow
 from inksight.training.recipes import recipe
+from inksight.training.trackers import Tracker
 from inksight.tuning.spaces import Dimension, split_values
 
 # What each objective is called in an epoch's record, and whether more of it is better.
@@ -48,6 +51,8 @@ class Trials:
     seed: int
     folder: Path
     threads: int = 0
+    mlflow: str = ""
+    study: str = ""
 
     def __call__(self, trial: optuna.Trial) -> float | tuple[float, ...]:
         """Run one trial; returns the value of each objective, raises TrialPruned when it is stopped early."""
@@ -56,14 +61,14 @@ class Trials:
         folder = self.folder / f"trial-{trial.number:04d}"
         shutil.rmtree(folder, ignore_errors=True)  # left by a worker that was killed
         trial.set_user_attr("folder", str(folder))
-        fixed = {"epochs": self.epochs, "seed": self.seed, "tensorboard": False, "threads": self.threads}
+        fixed = {"epochs": self.epochs, "seed": self.seed, "tensorboard": False, "threads": self.threads, "mlflow": ""}
         try:
             with open_dataset(self.dataset) as dataset:
                 layers = {**recipe(self.model, dataset.name), **training, **fixed}
             measured = [self._measure(objective, options) for objective in self.objectives if objective not in CURVES]
             run = train(
                 self.dataset, model=self.model, model_options=options, run_dir=folder, quiet=True, finish=False,
-                on_epoch=lambda entry: self._report(trial, entry), **layers,
+                on_epoch=lambda entry: self._report(trial, entry), trackers=self._trackers(), **layers,
             )  # fmt: skip
         finally:
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -71,6 +76,11 @@ class Trials:
         rest = iter(measured)
         found = [self._best(run.history, name) if name in CURVES else next(rest) for name in self.objectives]
         return found[0] if len(found) == 1 else tuple(found)
+
+    def _trackers(self) -> list[Tracker]:
+        if not self.mlflow:
+            return []
+        return [Mlflow(self.mlflow, lambda line: print(line, file=sys.stderr, flush=True), experiment=self.study)]
 
     def _report(self, trial: optuna.Trial, entry: dict[str, Any]) -> None:
         if len(self.objectives) > 1:  # Optuna cannot weigh several curves against each other
