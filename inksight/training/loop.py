@@ -140,6 +140,9 @@ def fit(
                 task.begin_epoch(state.epoch)
             called.train()
             began = time.monotonic() - state.seconds
+            # The last step's: a run that was stopped right after an epoch's last batch has none left in it.
+            last_step = max(state.step - 1, 0)
+            factor = schedule_factor(settings, last_step, total_steps, steps_per_epoch) * plateau.scale
             for batch in task.train.batches(state.epoch, start=state.batch):
                 seed = seed_step(settings.seed, state.step, group.rank)
                 generator.manual_seed(seed ^ 1)

@@ -1,0 +1,43 @@
+"""Stopped right after the last batch of an epoch, a run resumes as from anywhere else."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inksight.training import TrainingInterrupted, train, trainer
+from inksight.training.checkpoints import load_checkpoint
+from inksight.training.progress import Progress
+from inksight.training.trackers import read_history
+
+from .made import write_bars
+
+
+def test_stopped_between_the_last_batch_and_the_end_of_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_bars(tmp_path / "bars.h5", counts=(40, 40))  # four batches an epoch
+    options: dict[str, Any] = {"epochs": 4, "batch_size": 20, "tensorboard": False, "threads": 1, "quiet": True}
+    monkeypatch.setattr(trainer, "_judge_and_save", lambda *rest: {})
+    train(data, model="simple_cnn", run_dir=tmp_path / "straight", **options)
+    plain = Progress.step
+
+    def step(self: Progress, epoch: int, number: int, loss: float, accuracy: float, rate: float) -> None:
+        if number == 8:
+            os.kill(os.getpid(), signal.SIGTERM)
+        plain(self, epoch, number, loss, accuracy, rate)
+
+    with monkeypatch.context() as patch, pytest.raises(TrainingInterrupted):
+        patch.setattr(Progress, "step", step)
+        train(data, model="simple_cnn", run_dir=tmp_path / "stopped", **options)
+    assert load_checkpoint(tmp_path / "stopped" / "checkpoints" / "last.pt")["state"]["batch"] == 4
+    train(data, model="simple_cnn", run_dir=tmp_path / "stopped", resume=True, **options)
+    histories = [read_history(tmp_path / name) for name in ("straight", "stopped")]
+    for history in histories:
+        for entry in history:
+            del entry["seconds"], entry["images_per_second"]
+    assert histories[0] == histories[1]
