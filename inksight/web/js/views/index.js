@@ -2,7 +2,8 @@
 // a function that undoes what outlives the elements (timers, listeners on window). Its title is the text "view.<id>".
 
 import draw from "./draw.js";
+import eye from "./eye.js";
 import pictionary from "./pictionary.js";
 import review from "./review.js";
 
-export const views = [draw, pictionary, review];
+export const views = [draw, pictionary, eye, review];
