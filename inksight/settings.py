@@ -38,6 +38,7 @@ class ServeSettings(Settings):
     trusted_proxies: list[str] = setting([], "Addresses of proxies whose X-Forwarded-For names the client.")
     cors_origins: list[str] = setting([], "Origins of other sites whose scripts may use the service.")
     log_days: float = setting(90.0, "Days after which logged predictions are deleted; 0 keeps them.", at_least=0)
+    game_data: str = setting("", "Dataset file whose test pictures Eye vs AI is played with; none: no such game.")
     shutdown_grace: float = setting(10.0, "Seconds that requests in flight get to finish at shutdown.", at_least=0)
 
 
@@ -322,6 +323,35 @@ class TuneSettings(Settings):
     seed: int = setting(0, "What is tried first follows from it.", at_least=0)
 
 
+class TrainAllSettings(Settings):
+    """Many models on many datasets (`inksight train-all`)."""
+
+    section = "train_all"
+
+    models: list[str] = setting([], "The models to train, each on every dataset.")
+    datasets: list[str] = setting([], "Presets, dataset files or folders.")
+    name: str = setting("", "Name of the matrix, to go on with or to start; none: made from what is asked for.")
+    tune: bool = setting(False, "Search for each job's settings before its training, as `inksight tune` does.")
+    trials: int = setting(10, "With --tune: trials per job.", at_least=1)
+    epochs: int | None = setting(
+        None, "Passes over the training images; none: what the model's recipe says.", at_least=1
+    )
+    fast: bool = setting(False, "Only see that everything works: little data and at most 2 epochs per job.")
+    jobs: int = setting(1, "Jobs at once; the cores are shared out among them.", at_least=1, at_most=64)
+    auto_cleanup: bool = setting(False, "After each job, remove old versions of its model and failed uploads.")
+    keep: int = setting(3, "With --auto-cleanup: newest versions of each model that stay.", at_least=1)
+
+
+class ReportSettings(Settings):
+    """The report of a matrix of trainings, and which model the games should use (`inksight report`)."""
+
+    section = "report"
+
+    max_latency_ms: float = setting(
+        50.0, "Games: one answer may take at most this many milliseconds, on one thread.", more_than=0
+    )
+
+
 class RetrainSettings(Settings):
     """A better version from reviewed corrections (`inksight retrain`)."""
 
@@ -351,32 +381,3 @@ class RetrainSettings(Settings):
     force: bool = setting(False, "Promote although a gate says no; this is recorded.")
     threads: int = setting(0, "CPU threads to train with; 0: all cores.", at_least=0)
     seed: int = setting(0, "Everything random follows from it.", at_least=0)
-
-
-class TrainAllSettings(Settings):
-    """Many models on many datasets (`inksight train-all`)."""
-
-    section = "train_all"
-
-    models: list[str] = setting([], "The models to train, each on every dataset.")
-    datasets: list[str] = setting([], "Presets, dataset files or folders.")
-    name: str = setting("", "Name of the matrix, to go on with or to start; none: made from what is asked for.")
-    tune: bool = setting(False, "Search for each job's settings before its training, as `inksight tune` does.")
-    trials: int = setting(10, "With --tune: trials per job.", at_least=1)
-    epochs: int | None = setting(
-        None, "Passes over the training images; none: what the model's recipe says.", at_least=1
-    )
-    fast: bool = setting(False, "Only see that everything works: little data and at most 2 epochs per job.")
-    jobs: int = setting(1, "Jobs at once; the cores are shared out among them.", at_least=1, at_most=64)
-    auto_cleanup: bool = setting(False, "After each job, remove old versions of its model and failed uploads.")
-    keep: int = setting(3, "With --auto-cleanup: newest versions of each model that stay.", at_least=1)
-
-
-class ReportSettings(Settings):
-    """The report of a matrix of trainings, and which model the games should use (`inksight report`)."""
-
-    section = "report"
-
-    max_latency_ms: float = setting(
-        50.0, "Games: one answer may take at most this many milliseconds, on one thread.", more_than=0
-    )

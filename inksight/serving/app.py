@@ -13,6 +13,7 @@ from inksight.serving import (
     errors,
     routes_admin,
     routes_experiments,
+    routes_explain,
     routes_eye,
     routes_feedback,
     routes_games,
