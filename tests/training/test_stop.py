@@ -31,9 +31,10 @@ def test_stopped_between_the_last_batch_and_the_end_of_an_epoch(
             os.kill(os.getpid(), signal.SIGTERM)
         plain(self, epoch, number, loss, accuracy, rate)
 
-    with monkeypatch.context() as patch, pytest.raises(TrainingInterrupted):
+    with monkeypatch.context() as patch:
         patch.setattr(Progress, "step", step)
-        train(data, model="simple_cnn", run_dir=tmp_path / "stopped", **options)
+        with pytest.raises(TrainingInterrupted):
+            train(data, model="simple_cnn", run_dir=tmp_path / "stopped", **options)
     assert load_checkpoint(tmp_path / "stopped" / "checkpoints" / "last.pt")["state"]["batch"] == 4
     train(data, model="simple_cnn", run_dir=tmp_path / "stopped", resume=True, **options)
     histories = [read_history(tmp_path / name) for name in ("straight", "stopped")]
