@@ -24,9 +24,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     images = np.zeros((4, 28, 28), np.uint8)
     images[0, :, :9] = images[1, :, 19:] = images[2, :9] = images[3, 19:] = 255
     facts: dict[str, Any] = {"source": "made", "preprocessing": {"kind": "drawing"}, "seed": 0}
-    with DatasetWriter(
-        path, classes=CLASSES, image_shape=(28, 28), source="made", preprocessing=kind, seed=0
-    ) as writer:
+    with DatasetWriter(path, classes=CLASSES, image_shape=(28, 28), **facts) as writer:
         for split in ("train", "val", "test"):
             writer.append(split, images, np.arange(4), [f"{split}{index}" for index in range(4)])
     with running(create_app(ServeSettings(game_data=str(path)), models=[HalvesClassifier()])) as url:
