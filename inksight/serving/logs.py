@@ -27,8 +27,10 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(line, default=str).decode()
 
 
-def log(event: str, *, level: int = logging.INFO, error: BaseException | None = None, **fields: Any) -> None:
-    """Log an event with its fields, and the traceback of `error`."""
+def log(event: str, *, level: int = logging.INFO, error: Any = None, **fields: Any) -> None:
+    """Log an event with its fields and `error`: an exception with its traceback, or the dict of a deliberate one."""
+    if isinstance(error, dict):
+        fields["error"], error = error, None
     if logger.isEnabledFor(level):
         logger.log(level, event, extra={"fields": fields}, exc_info=error)
 

@@ -89,9 +89,10 @@ class Services:
                 self.go_live(await asyncio.to_thread(load_model, self.storage, wanted))
         except InksightError as error:
             self.failure = error
-            log("a model cannot be served", level=logging.ERROR, **error.as_dict())
             if self.on_failure is not None:
-                self.on_failure()
+                self.on_failure()  # ends the command with the error as its one message
+            else:
+                log("a model cannot be served", level=logging.ERROR, **error.as_dict())
         else:
             self.ready = True
 

@@ -52,7 +52,9 @@ def find_version(storage: Storage, reference: str, otherwise: NotFoundError | No
     except (NotFoundError, UsageError) as error:
         if otherwise is None:
             raise
-        raise NotFoundError(otherwise.message, hint=f"{otherwise.hint} {error.hint}".strip()) from None
+        # An empty registry has nothing to add to what may be served without one.
+        near = error.hint if error.hint.startswith(("Did you mean", "Choose", "Versions")) else ""
+        raise NotFoundError(otherwise.message, hint=f"{otherwise.hint} {near}".strip()) from None
 
 
 def moved_to(storage: Storage, live: LiveModel) -> Version | None:
