@@ -48,7 +48,9 @@ def child(dataset: str, model: str, epochs: int, seed: int) -> None:
     from inksight.training import train
 
     start = time.perf_counter()
-    run = train(dataset, model=model, epochs=epochs, seed=seed, tensorboard=False, quiet=True, name=f"bench-{os.getpid()}")
+    run = train(
+        dataset, model=model, epochs=epochs, seed=seed, tensorboard=False, quiet=True, name=f"bench-{os.getpid()}"
+    )
     print(
         json.dumps(
             {

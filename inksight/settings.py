@@ -137,7 +137,7 @@ class TrainSettings(Settings):
     )
     checkpoint_every: float = setting(30.0, "Seconds between checkpoints within an epoch.", at_least=0)
     tensorboard: bool = setting(True, "Write scalars, graph, sample images and embeddings for TensorBoard.")
-    mlflow: str = setting("", "Address of an MLflow server to tell too, such as http://127.0.0.1:5000; none: no server.")
+    mlflow: str = setting("", "Address of an MLflow server to tell too, e.g. http://127.0.0.1:5000; none: no server.")
     fast: bool = setting(False, "Only see that everything works: 2,000 training images and at most 2 epochs.")
 
 

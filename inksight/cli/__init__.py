@@ -22,8 +22,8 @@ from inksight.cli.models import app as models_app
 from inksight.cli.output import print_error
 from inksight.cli.predict import predict
 from inksight.cli.quickstart import quickstart
-from inksight.cli.retrain import retrain
 from inksight.cli.report import report
+from inksight.cli.retrain import retrain
 from inksight.cli.serve import serve
 from inksight.cli.tokens import app as tokens_app
 from inksight.cli.train import train

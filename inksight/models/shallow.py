@@ -109,7 +109,8 @@ class Rbf(Fitted):
     def forward(self, x: Tensor) -> Tensor:
         """Return the scores."""
         decisions = self.decisions(x) * self.steepness
-        return F.logsigmoid(decisions) @ self.winner + F.logsigmoid(-decisions) @ self.loser
+        # Not logsigmoid: the ONNX exporter writes it as log(sigmoid(x)), which is -inf for x < -88 and NaN times 0.
+        return -(F.softplus(-decisions) @ self.winner + F.softplus(decisions) @ self.loser)
 
 
 class Forest(Fitted):

@@ -52,7 +52,7 @@ def fit_shallow(
         images, labels, val_images, val_labels, prepare=preprocess, balanced=balanced, seed=settings.seed, say=say
     )
     seconds = time.perf_counter() - start
-    entry: Entry = {"epoch": 1, "seconds": seconds, "images_per_second": len(labels) / seconds, "best": True}
+    entry: Entry = {"epoch": 1, "step": 1, "seconds": seconds, "images_per_second": len(labels) / seconds, "best": True}
     if len(val_labels):
         logits = torch.from_numpy(over(val_images, None, lambda x: model(preprocess(x))))
         truth = torch.from_numpy(val_labels)

@@ -181,6 +181,26 @@ def test_every_classifier_learns_is_calibrated_and_ships(
     np.testing.assert_allclose(load(folder, runtime="torch").predict_proba(test), probabilities, atol=1e-4)
 
 
+def test_far_from_the_margin_nothing_overflows_in_either_runtime(tmp_path: Path) -> None:
+    model = models.create("shallow", num_classes=3, image_shape=(28, 28), classifier="rbf_svm")
+    images, labels = drawings(150, 0, (28, 28))
+    assert isinstance(model, Shallow)
+    model.fit(images, labels, images[:60], labels[:60])
+    # Decisions of several hundred: log(sigmoid(x)) is -inf there, as a model of 4,000 clean digits found out.
+    head = model.head
+    assert isinstance(head, Rbf)
+    head.hold(steepness=np.full(3, 1000.0))
+    folder = save(
+        tmp_path / "b",
+        model,
+        architecture={"name": "shallow", "options": {"classifier": "rbf_svm"}},
+        classes=["upright", "level", "slanting"],
+        preprocessing=Preprocess.from_spec(models.get("shallow"), (28, 28)).description,
+        samples=images,
+    )
+    assert np.isfinite(load(folder).predict_proba(images)).all()
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # torch about its own pytree
 def test_features_have_the_same_bits_in_both_runtimes(tmp_path: Path) -> None:
     """A forest changes its answer at a threshold, so nearly the same would not be enough."""
