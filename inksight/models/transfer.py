@@ -70,18 +70,30 @@ class TransferNet(nn.Module):
 
     def stages(self) -> list[list[nn.Parameter]]:
         """Return the backbone's parameters in groups from the input to the output, for gradual unfreezing."""
-        groups: dict[str, list[nn.Parameter]] = {}
-        for name, parameter in self.backbone.named_parameters():
-            groups.setdefault(_stage_name(name), []).append(parameter)
-        return list(groups.values())
+        parameters = dict(self.backbone.named_parameters())
+        return [[parameters[name] for name in names] for names in self._stage_names()]
 
     def depth_of(self, name: str) -> int:
         """Return how far before the head a parameter is: 0 in the head, 1 in the backbone's last stage, and so on."""
         prefix, _, rest = name.partition(".")
         if prefix != "backbone":
             return 0
-        order = list(dict.fromkeys(_stage_name(name) for name, _ in self.backbone.named_parameters()))
-        return len(order) - order.index(_stage_name(rest))
+        names = self._stage_names()
+        return next(len(names) - place for place, stage in enumerate(names) if rest in stage)
+
+    def _stage_names(self) -> list[list[str]]:
+        """Return the names of the parameters of each stage; a norm of its own belongs to the layer before it."""
+        groups: dict[str, list[str]] = {}
+        for name, _ in self.backbone.named_parameters():
+            groups.setdefault(_stage_name(name), []).append(name)
+        parameters = dict(self.backbone.named_parameters())
+        stages: list[list[str]] = []
+        for names in groups.values():
+            if stages and all(parameters[name].ndim == 1 for name in names):
+                stages[-1] += names
+            else:
+                stages.append(names)
+        return stages
 
 
 def _stage_name(parameter: str) -> str:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -36,6 +36,18 @@ from inksight.training.trackers import Entry, NoTracker, RunInfo, Tracker
 TRACK_EVERY = 20
 
 
+class Score(NamedTuple):
+    """How good an epoch is on the validation split; without one, `accuracy` is the epoch's number."""
+
+    accuracy: float
+    loss: float
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What the better epoch has more of: accuracy, and at the same accuracy less loss."""
+        return self.accuracy, -self.loss
+
+
 @dataclass
 class State:
     """Where the training is, apart from tensors; a checkpoint holds it whole."""
@@ -51,6 +63,7 @@ class State:
     # The best epoch so far (counted from 1; 0: none yet) and how many epochs have passed since.
     best_epoch: int = 0
     best_score: float = -math.inf
+    best_loss: float = math.inf
     waited: int = 0
     stopped: bool = False
     plateau: dict[str, Any] = field(default_factory=dict)
@@ -89,13 +102,14 @@ def fit(
     resume: bool = False,
     quiet: bool = False,
     on_epoch: Callable[[Entry], None] | None = None,
-    baseline: float | None = None,
+    baseline: Score | None = None,
 ) -> State:
     """Train `model` in place and return the final state; the model ends with the best weights.
 
-    "Best" is the highest validation accuracy; without validation images it is the last epoch. `baseline` is that of the
-    weights as given, which are kept if no epoch is better. Raises TrainingError
-    when the loss is no longer finite and TrainingInterrupted (after a checkpoint) on SIGINT or SIGTERM.
+    "Best" is the highest validation accuracy and, of equals, the lowest loss there: a few photos leave many equals.
+    Without validation images it is the last epoch. `baseline` is that of the weights as given, which are kept if no
+    epoch is better. Raises TrainingError when the loss is no longer finite and TrainingInterrupted (after a checkpoint)
+    on SIGINT or SIGTERM.
     """
     last, best = folder / "checkpoints" / "last.pt", folder / "checkpoints" / "best.pt"
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -112,7 +126,7 @@ def fit(
         state = State(**saved["state"])
         plateau = Plateau(**state.plateau)
     elif baseline is not None:
-        state.best_score = baseline
+        state.best_score, state.best_loss = baseline
         if group.leads:
             save_checkpoint(best, {"model": model.state_dict(), "epoch": 0})
     weights = task.weights.to(device)
@@ -198,23 +212,21 @@ def fit(
                     saved_at = time.monotonic()
 
             entry = _record(state, settings.learning_rate * factor, group, device)
-            chosen: nn.Module = model
+            candidates: dict[str, nn.Module] = {"val_": model} | ({"ema_val_": ema.module} if ema else {})
             if task.val.rows:
-                entry.update(_measure(model, task, weights, device, dtype, group, prefix="val_"))
-                if ema:
-                    average = _measure(ema.module, task, weights, device, dtype, group, prefix="ema_val_")
-                    entry.update(average)
-                    if average["ema_val_accuracy"] > entry["val_accuracy"]:
-                        chosen = ema.module
-            elif ema:
-                chosen = ema.module
-            scores = [entry[key] for key in ("val_accuracy", "ema_val_accuracy") if key in entry]
-            score = max(scores, default=float(state.epoch))
+                for prefix, candidate in candidates.items():
+                    entry.update(_measure(candidate, task, weights, device, dtype, group, prefix=prefix))
+                scores = {prefix: Score(entry[f"{prefix}accuracy"], entry[f"{prefix}loss"]) for prefix in candidates}
+                prefix = max(scores, key=lambda prefix: scores[prefix].rank)
+                chosen, score = candidates[prefix], scores[prefix]
+            else:
+                chosen, score = list(candidates.values())[-1], Score(float(state.epoch), 0.0)
             plateau.update(entry["val_loss" if task.val.rows else "train_loss"])
             state.waited += 1
-            entry["best"] = score > state.best_score
+            entry["best"] = score.rank > Score(state.best_score, state.best_loss).rank
             if entry["best"]:
-                state.best_epoch, state.best_score, state.waited = entry["epoch"], score, 0
+                state.best_epoch, state.waited = entry["epoch"], 0
+                state.best_score, state.best_loss = score
                 if group.leads:
                     save_checkpoint(best, {"model": chosen.state_dict(), "epoch": entry["epoch"]})
             state.history.append(entry)

@@ -24,6 +24,12 @@ def recipe(model: str, dataset: str) -> dict[str, Any]:
     return {**_model_recipe(model), **_dataset_recipe(dataset)}
 
 
+def head_only(layer: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe for --freeze-backbone: the head's epochs are then all there are, so --epochs means them."""
+    epochs = layer.get("frozen_epochs") or layer.get("epochs")
+    return {**layer, "frozen_epochs": 0} | ({"epochs": epochs} if epochs else {})
+
+
 def _model_recipe(model: str) -> dict[str, Any]:
     for name in (model.replace("/", "-"), model.partition("/")[0], model.rpartition("-")[0]):
         for folder in (workspace().home / "presets", _PACKAGED):

@@ -36,7 +36,7 @@ from inksight.training.feed import Feed, free_memory
 from inksight.training.loop import Task, fit
 from inksight.training.mlflow_tracker import Mlflow, check_address
 from inksight.training.progress import Progress
-from inksight.training.recipes import recipe
+from inksight.training.recipes import head_only, recipe
 from inksight.training.runs import RunDescription, check_unused, differences, latest_run, new_folder, read_run
 from inksight.training.trackers import Entry, JsonLines, NoTracker, Samples, Tracker, Trackers
 
@@ -101,6 +101,8 @@ def train(
             if settings is None:
                 layer = stored.settings if stored else recipe(chosen, dataset.name)
                 settings = resolve(TrainSettings, preset=layer, file=config, options=options)
+                if settings.freeze_backbone:
+                    settings = resolve(TrainSettings, preset=head_only(layer), file=config, options=options)
             elif options:
                 raise UsageError("give either settings or single options, not both", hint=f"Here: {', '.join(options)}")
             if settings.mlflow:

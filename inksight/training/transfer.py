@@ -25,7 +25,7 @@ from inksight.models.transfer import TransferNet
 from inksight.settings import TrainSettings
 from inksight.training.checkpoints import seed_step
 from inksight.training.feed import Feed, Images
-from inksight.training.loop import State, Task, fit
+from inksight.training.loop import Score, State, Task, fit
 from inksight.training.progress import Progress
 from inksight.training.trackers import JsonLines
 from inksight.workspace import atomic_path, workspace
@@ -78,8 +78,8 @@ def fit_transfer(
         if whole:
             return state
         if task.val.rows:
-            baseline = state.best_score
-            say(f"the head alone reached {baseline:.1%}; now the backbone joins")
+            baseline = Score(state.best_score, state.best_loss)
+            say(f"the head alone reached {baseline.accuracy:.1%}; now the backbone joins")
 
     def factor_of(name: str) -> float:
         depth = model.depth_of(name)

@@ -151,6 +151,18 @@ def test_early_stopping_stops_and_keeps_the_best(data: Path, tmp_path: Path) -> 
     assert max(entry["val_accuracy"] for entry in done.history) > 0.8
 
 
+def test_of_epochs_with_the_same_accuracy_the_one_with_the_least_loss_is_best(data: Path, tmp_path: Path) -> None:
+    done = train(data, run_dir=tmp_path / "run", **{**ONLY, "epochs": 8, "learning_rate": 0.01})
+    ranks = [(entry["val_accuracy"], -entry["val_loss"]) for entry in done.history]
+    best = ranks.index(max(ranks))
+    accuracies = [accuracy for accuracy, _ in ranks]
+    assert accuracies.index(max(accuracies)) < best, "this data leaves no tie to break"
+    assert load_checkpoint(done.folder / "checkpoints" / "best.pt")["epoch"] == best + 1
+    assert [entry["best"] for entry in done.history] == [
+        rank > max(ranks[:place], default=(-1.0, 0.0)) for place, rank in enumerate(ranks)
+    ]
+
+
 @pytest.mark.parametrize("scheduler", ["cosine", "step", "plateau", "none"])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_other_recipes_train(data: Path, tmp_path: Path, scheduler: str, optimizer: str) -> None:

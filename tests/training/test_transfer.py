@@ -19,6 +19,7 @@ from inksight.models.transfer import TransferNet
 from inksight.settings import TrainSettings
 from inksight.training import train
 from inksight.training.checkpoints import load_checkpoint
+from inksight.training.recipes import recipe
 from inksight.training.trackers import read_history
 from inksight.training.transfer import _unfreezing
 
@@ -47,6 +48,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
             images[labels == 1, :, :, 0] += 90
             out.append(split, images, labels, [f"{split}{i}" for i in range(n)])
     return path
+
+
+def rank(entry: dict[str, Any]) -> tuple[float, float]:
+    return entry["val_accuracy"], -entry["val_loss"]
 
 
 def test_a_frozen_backbone_stays_and_its_features_are_computed_once(
@@ -89,8 +94,8 @@ def test_two_phases_end_in_a_bundle_that_crops(photos: Path, tmp_path: Path) -> 
     )
     assert len(run.history) == 2
     # An epoch of both counts as best only when it beats the head alone.
-    alone = max(entry["val_accuracy"] for entry in read_history(run.folder / "head"))
-    assert all(entry["val_accuracy"] > alone for entry in run.history if entry["best"])
+    alone = max(rank(entry) for entry in read_history(run.folder / "head"))
+    assert all(rank(entry) > alone for entry in run.history if entry["best"])
     assert (run.folder / "head" / "history.jsonl").read_text().count("\n") == 6
     assert run.metrics["accuracy"] > 0.8
     model = inksight.load(run.bundle)
@@ -112,6 +117,46 @@ def test_stages_thaw_from_the_last() -> None:
         expected = 1 + epoch // 2
         assert thawed == [False] * (len(stages) - expected) + [True] * expected
     assert _unfreezing(net, TrainSettings()) is None
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet18", "densenet121"])
+def test_a_stage_is_more_than_a_norm(name: str) -> None:
+    net = models.create(f"transfer/{name}", num_classes=2, image_shape=(64, 64, 3), pretrained=False)
+    assert isinstance(net, TransferNet)
+    assert all(any(parameter.ndim > 1 for parameter in stage) for stage in net.stages())
+
+
+def test_earlier_stages_learn_more_slowly_and_later(photos: Path, tmp_path: Path) -> None:
+    """Plain SGD at a constant rate moves weights by rate times gradient: rates and frozen stages show in the steps."""
+    torch.manual_seed(0)
+    before = import_timm().create_model("test_resnet", num_classes=0)
+    save_file(before.state_dict(), tmp_path / "weights.safetensors")
+    options = {**OPTIONS, "optimizer": "sgd", "scheduler": "none", "momentum": 0.0, "weight_decay": 0.0, "warmup": 0.0}
+    options |= {"weights": str(tmp_path / "weights.safetensors"), "clip_norm": 0.0, "augment": 0.0, "batch_size": 64}
+    options |= {"epochs": 1, "learning_rate": 1e-3, "backbone_rate": 0.5, "finish": False, "dropout": 0.0}
+
+    def moved(name: str, **more: Any) -> list[float]:
+        run = train(photos, run_dir=tmp_path / name, **{**options, **more})
+        after = load_checkpoint(run.folder / "checkpoints" / "last.pt")["model"]
+        net = models.create("transfer/test_resnet", num_classes=2, image_shape=(64, 64, 3), pretrained=False)
+        assert isinstance(net, TransferNet)
+        depth = {net.depth_of(f"backbone.{key}"): key for key, value in before.named_parameters() if value.ndim > 1}
+        return [float((after[f"backbone.{key}"] - before.state_dict()[key]).norm()) for _, key in sorted(depth.items())]
+
+    even, decayed = moved("even", layer_decay=1.0), moved("decayed", layer_decay=0.5)
+    for depth, (whole, less) in enumerate(zip(even, decayed, strict=True)):
+        assert less == pytest.approx(whole * 0.5**depth, rel=1e-3)
+    gradual = moved("gradual", layer_decay=1.0, unfreeze_every=1)
+    assert gradual[0] == pytest.approx(even[0], rel=1e-3)
+    assert not any(gradual[1:])
+
+
+def test_epochs_count_whatever_a_recipe_says_of_frozen_ones(photos: Path, tmp_path: Path) -> None:
+    frozen: dict[str, Any] = {**OPTIONS, "freeze_backbone": True, "feature_views": 0, "finish": False}
+    recipes = recipe("transfer/test_resnet", "")
+    assert recipes["frozen_epochs"] not in (0, 3)
+    assert len(train(photos, run_dir=tmp_path / "epochs", epochs=3, **frozen).history) == 3
+    assert len(train(photos, run_dir=tmp_path / "recipe", **frozen).history) == recipes["frozen_epochs"]
 
 
 def test_freezing_needs_a_backbone(photos: Path) -> None:
