@@ -22,7 +22,7 @@ function show() {
   document.title = view.id === views[0].id ? "Inksight" : `${t(`view.${view.id}`)} · Inksight`;
   main.replaceChildren();
   main.dataset.view = view.id;
-  leave = view.mount(main, { notice, status }) ?? (() => {});
+  leave = view.mount(main, { notice, status, again: show }) ?? (() => {});
   drawNavigation(view);
 }
 

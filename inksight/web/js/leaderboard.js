@@ -3,6 +3,7 @@
 import { get, post } from "./api.js";
 import { h } from "./dom.js";
 import { number, t } from "./i18n.js";
+import { reason } from "./parts.js";
 
 const PERIODS = ["day", "week", "all"];
 const STORED = "inksight.name";
@@ -46,7 +47,7 @@ export function nameForm(gameId, { onentered, notice }) {
       onentered();
     } catch (error) {
       button.disabled = false;
-      notice(error.message || t("status.offline"), "bad");
+      notice(reason(error), "bad");
     }
   });
   return form;

@@ -7,8 +7,8 @@ import { h, icon } from "./dom.js";
 import { t } from "./i18n.js";
 import { Sheet } from "./ink.js";
 
-export function tool(name, text, onclick) {
-  return h("button", { class: "tool", type: "button", title: text, "aria-label": text, onclick }, icon(name), h("span", {}, text));
+export function tool(name, text, onclick, title = text) {
+  return h("button", { class: "tool", type: "button", title, "aria-label": title, onclick }, icon(name), h("span", {}, text));
 }
 
 export function makePad({ onchange }, ...tools) {

@@ -1,10 +1,12 @@
 // Draw: a sheet, and what the machine sees on it while the pen moves.
 
 import { get, post } from "../api.js";
-import { h, icon } from "../dom.js";
+import { h } from "../dom.js";
 import { Guesser } from "../guesser.js";
 import { label, percent, t } from "../i18n.js";
 import { Sheet } from "../ink.js";
+import { tool } from "../pad.js";
+import { button, makeSpoken, makeVerdict, reason } from "../parts.js";
 import { pick } from "../picker.js";
 import { showBitmap } from "../stamp.js";
 
@@ -25,33 +27,27 @@ export function mount(root, { notice, status }) {
   const canvas = h("canvas", { class: "ink", tabindex: 0, role: "img", "aria-label": t("draw.sheet") });
   const invitation = h("p", { class: "invitation", "aria-hidden": "true" }, h("strong", {}, t("draw.invite")), h("span", {}));
   const stamp = h("canvas", { width: 28, height: 28, "aria-hidden": "true" });
-  const tool = (name, text, onclick, title = text) =>
-    h("button", { class: "tool", type: "button", title, "aria-label": title, onclick }, icon(name), h("span", {}, text));
   const undo = tool("undo", t("draw.undo"), () => sheet.undo());
   const clear = tool("clear", t("draw.clear"), () => sheet.clear());
   const savePicture = tool("save", t("draw.png"), async () => download(await sheet.picture(), "drawing.png"), t("draw.png.title"));
   const saveStrokes = tool("strokes", t("draw.strokes"), () =>
     download(new Blob([JSON.stringify({ strokes: sheet.strokes })], { type: "application/json" }), "drawing.json"), t("draw.strokes.title"));
 
-  const overline = h("p", { class: "overline" });
-  const word = h("p", { class: "word" });
-  const share = h("span", { class: "share" });
-  const underline = h("path", { d: "M4 9C60 3 120 12 190 6s120-4 206 2", pathLength: 1 });
-  const verdict = h("div", { class: "verdict" }, overline, word,
-    h("svg", { class: "underline", viewBox: "0 0 400 14", preserveAspectRatio: "none", "aria-hidden": "true" }, underline), share);
-  const right = h("button", { class: "stamp-button", type: "button", onclick: () => tell(answer.predictions[0].label) }, icon("check"), t("draw.right"));
-  const other = h("button", { class: "plain-button", type: "button", onclick: choose }, icon("pencil"), t("draw.other"));
+  const verdict = makeVerdict();
+  const { overline, word, share } = verdict;
+  const right = button("stamp-button", t("draw.right"), () => tell(answer.predictions[0].label), { image: "check" });
+  const other = button("plain-button", t("draw.other"), choose, { image: "pencil" });
   const rows = BRUSHES.concat(BRUSHES[0]).map(row);
   const guesses = h("ol", { class: "guesses", "aria-label": t("draw.others") }, rows.map(({ item }) => item));
   const seen = h("figure", { class: "seen" }, h("div", { class: "stamp" }, stamp), h("figcaption", {}, t("draw.stamp")));
-  const spoken = h("p", { class: "unseen", role: "status", "aria-live": "polite" });
+  const spoken = makeSpoken();
 
   root.append(
     h("section", { class: "draw blank" },
       h("div", { class: "pad" },
         h("div", { class: "paper" }, invitation, canvas),
         h("div", { class: "tools" }, undo, clear, h("span", { class: "gap" }), savePicture, saveStrokes)),
-      h("div", { class: "margin" }, verdict,
+      h("div", { class: "margin" }, verdict.element,
         h("div", { class: "feedback" }, right, other),
         h("div", { class: "alternatives" }, h("h2", { class: "overline" }, t("draw.others")), guesses),
         seen),
@@ -63,8 +59,8 @@ export function mount(root, { notice, status }) {
     const name = h("span", { class: "name" });
     const bar = h("svg", { class: "bar", viewBox: "0 0 300 20", preserveAspectRatio: "none", "aria-hidden": "true" }, h("path", { d: brush }));
     const value = h("span", { class: "value" });
-    const button = h("button", { type: "button", onclick: () => tell(answer.predictions[index + 1].label) }, name, bar, value);
-    return { item: h("li", {}, button), button, name, bar, value };
+    const choice = h("button", { type: "button", onclick: () => tell(answer.predictions[index + 1].label) }, name, bar, value);
+    return { item: h("li", {}, choice), choice, name, bar, value };
   }
 
   function show() {
@@ -73,21 +69,21 @@ export function mount(root, { notice, status }) {
     section.classList.toggle("blank", blank);
     section.classList.toggle("waiting", !judged);
     section.classList.toggle("unsure", judged && answer.unsure);
-    for (const button of [undo, clear, savePicture, saveStrokes]) button.disabled = blank;
-    for (const button of [right, other]) button.disabled = !judged;
+    for (const one of [undo, clear, savePicture, saveStrokes]) one.disabled = blank;
+    right.disabled = other.disabled = !judged;
     const [best, ...rest] = judged ? answer.predictions : [];
     overline.textContent = judged ? t(answer.unsure ? "draw.unsure" : "draw.see") : "";
     word.textContent = judged ? label(best.label) : t("draw.blank");
     share.textContent = judged ? percent(best.probability) : t("draw.blank.detail");
-    underline.style.strokeDashoffset = judged ? 1 - best.probability : 1;
-    rows.forEach(({ item, button, name, bar, value }, index) => {
+    verdict.underline(judged ? best.probability : 0);
+    rows.forEach(({ item, choice, name, bar, value }, index) => {
       const guess = rest[index];
       item.classList.toggle("empty", !guess);
-      button.disabled = !guess;
+      choice.disabled = !guess;
       name.textContent = guess ? label(guess.label) : "";
       value.textContent = guess ? percent(guess.probability) : "";
       bar.style.transform = `scaleX(${guess ? Math.max(0.012, guess.probability) : 0})`;
-      if (guess) button.setAttribute("aria-label", `${t("draw.tap", { label: label(guess.label) })} (${percent(guess.probability)})`);
+      if (guess) choice.setAttribute("aria-label", `${t("draw.tap", { label: label(guess.label) })} (${percent(guess.probability)})`);
     });
   }
 
@@ -110,7 +106,7 @@ export function mount(root, { notice, status }) {
     },
     onerror(error) {
       if (error.status === 0) status({ offline: true });
-      else if (error.status !== 503) notice(error.message, "bad");
+      else if (error.status !== 503) notice(reason(error), "bad");
     },
   });
 
@@ -133,7 +129,7 @@ export function mount(root, { notice, status }) {
       await post("v1/feedback", { prediction_id: predictionId, label: truth, correct });
       notice(t("draw.thanks", { label: label(truth) }));
     } catch (error) {
-      notice(t("draw.feedback.failed", { message: error.message || t("status.offline") }), "bad");
+      notice(t("draw.feedback.failed", { message: reason(error) }), "bad");
     }
   }
 

@@ -1,5 +1,6 @@
-// The views, in the order of the menu. A view exports {id, mount(root, {notice, status})}; mount fills `root` and returns
-// a function that undoes what outlives the elements (timers, listeners on window). Its title is the text "view.<id>".
+// The views, in the order of the menu. A view exports {id, mount(root, {notice, status, again})}; mount fills `root` and
+// returns a function that undoes what outlives the elements (timers, listeners on window). `again` shows it afresh. Its
+// title is the text "view.<id>".
 
 import draw from "./draw.js";
 import eye from "./eye.js";

@@ -8,30 +8,27 @@ import { Guesser } from "../guesser.js";
 import { label, language, number, percent, t } from "../i18n.js";
 import { leaderboard, nameForm } from "../leaderboard.js";
 import { copy, makePad, tool } from "../pad.js";
+import { button, facts, makeClock, makeHeadline, makeSpoken, makeVerdict, reason } from "../parts.js";
 import { replay } from "../replay.js";
 import { hasVoice, hush, say, setVoice, voiceOn } from "../voice.js";
 
 export const id = "pictionary";
 
-export function mount(root, { notice, status }) {
+export function mount(root, { notice, status, again }) {
   let game = null; // the session, as the server last told
-  let round = null; // the open round: {id, word, seconds, deadline}
+  let round = null; // the open round: {id, word, accuracy, seen}
   let played = []; // what was drawn, to be shown again at the end
-  let clock = 0;
   let stopReplays = [];
 
-  const overline = h("p", { class: "overline" });
-  const word = h("p", { class: "word" });
-  const share = h("span", { class: "share", role: "timer" });
-  const line = h("svg", { class: "underline", viewBox: "0 0 400 14", preserveAspectRatio: "none", "aria-hidden": "true" },
-    h("path", { d: "M4 9C60 3 120 12 190 6s120-4 206 2" }));
-  const verdict = h("div", { class: "verdict" }, overline, word, line, share);
+  const verdict = makeVerdict();
+  const { overline, word, share } = verdict;
+  share.setAttribute("role", "timer");
   const murmur = h("p", { class: "murmur" });
   const actions = h("div", { class: "feedback" });
   const tally = h("dl", { class: "tally" });
   const blots = h("ol", { class: "blots", "aria-hidden": "true" });
   const board = leaderboard("pictionary");
-  const spoken = h("p", { class: "unseen", role: "status", "aria-live": "polite" });
+  const spoken = makeSpoken();
 
   const skip = tool("skip", t("pictionary.skip"), () => decide());
   const voice = tool("voice", t("pictionary.voice"), () => { setVoice(!voiceOn()); showVoice(); });
@@ -42,26 +39,21 @@ export function mount(root, { notice, status }) {
   pad.paper.append(cover, stamp);
 
   root.append(h("section", { class: "draw game" }, pad.element,
-    h("div", { class: "margin" }, verdict, murmur, actions, h("div", { class: "standing" }, blots, tally), board.element), spoken));
+    h("div", { class: "margin" }, verdict.element, murmur, actions, h("div", { class: "standing" }, blots, tally), board.element), spoken));
   const section = root.firstElementChild;
 
-  const button = (kind, text, onclick, image = null) =>
-    h("button", { class: kind, type: "button", onclick }, image && icon(image), text);
+  // The red line is the clock, and in the infinite mode how sure the machine is.
+  const clock = makeClock({ verdict, section, hurry: 5, onend: decide });
   const infinite = () => game?.game === "infinite";
 
   const guesser = new Guesser({ onanswer: answered, onerror: failed },
     (strokes) => post(`v1/rounds/${round.id}/guess`, { strokes }));
 
-  // The red line is the clock, and in the infinite mode how sure the machine is.
-  function underlined(part) {
-    line.style.clipPath = `inset(-8px ${100 * (1 - part)}% -8px 0)`;
-  }
-
   function failed(error) {
     // A late guess of a round that has just ended is no news.
     if (error.status === 409) return;
     if (error.status === 0) status({ offline: true });
-    else if (error.status !== 503) notice(error.message, "bad");
+    else if (error.status !== 503) notice(reason(error), "bad");
   }
 
   function drawn(strokes) {
@@ -74,7 +66,7 @@ export function mount(root, { notice, status }) {
     try {
       game = await post("v1/games", { game: kind });
     } catch (error) {
-      return notice(error.message || t("status.offline"), "bad");
+      return notice(reason(error), "bad");
     }
     played = [];
     await next();
@@ -85,9 +77,9 @@ export function mount(root, { notice, status }) {
     try {
       asked = await post(`v1/games/${game.id}/rounds`, {});
     } catch (error) {
-      return notice(error.message || t("status.offline"), "bad");
+      return notice(reason(error), "bad");
     }
-    round = { ...asked, deadline: performance.now() + 1000 * (asked.seconds ?? 0), seen: [] };
+    round = { ...asked, seen: [] };
     section.classList.remove("over", "won", "lost");
     section.classList.add("playing");
     pad.sheet.clear();
@@ -95,23 +87,18 @@ export function mount(root, { notice, status }) {
     pad.canvas.focus({ preventScroll: true });
     overline.textContent = infinite() ? t("pictionary.weak", { percent: percent(asked.accuracy) }) : t("pictionary.draw");
     word.textContent = label(asked.word);
-    share.textContent = infinite() ? percent(0) : number(asked.seconds);
-    underlined(infinite() ? 0 : 1);
     murmur.replaceChildren(t("pictionary.watching"));
     actions.replaceChildren(...(infinite() ? [button("plain-button", t("pictionary.stop"), stop)] : []));
     spoken.textContent = `${t("pictionary.draw")}: ${label(asked.word)}`;
     skip.disabled = false;
     showStanding();
-    clearInterval(clock);
-    if (!infinite()) clock = setInterval(tick, 100);
+    if (infinite()) sure(0);
+    else clock.start(asked.seconds);
   }
 
-  function tick() {
-    const left = Math.max(0, (round.deadline - performance.now()) / 1000);
-    share.textContent = number(Math.ceil(left));
-    underlined(left / round.seconds);
-    section.classList.toggle("hurry", left <= 5);
-    if (left === 0) decide();
+  function sure(probability) {
+    share.textContent = percent(probability);
+    verdict.underline(probability);
   }
 
   // The time is up or the player gives up: the server has the last word.
@@ -119,7 +106,7 @@ export function mount(root, { notice, status }) {
     if (!round || round.deciding) return;
     const asked = round;
     asked.deciding = true;
-    clearInterval(clock);
+    clock.stop();
     pad.open(false);
     guesser.forget();
     try {
@@ -137,13 +124,9 @@ export function mount(root, { notice, status }) {
   function answered(answer) {
     if (!round || round.deciding) return;
     if (answer.state !== "open") return over(answer);
-    if (answer.left !== null) round.deadline = performance.now() + 1000 * answer.left;
+    if (answer.left !== null) clock.correct(answer.left);
     const [best] = answer.predictions;
-    if (infinite()) {
-      const own = answer.predictions.find((guess) => guess.label === round.word)?.probability ?? 0;
-      share.textContent = percent(own);
-      underlined(own);
-    }
+    if (infinite()) sure(answer.predictions.find((guess) => guess.label === round.word)?.probability ?? 0);
     if (answer.unsure || round.seen.at(-1) === best.label) return;
     round.seen.push(best.label);
     const text = t("pictionary.see", { label: label(best.label) });
@@ -162,7 +145,7 @@ export function mount(root, { notice, status }) {
   }
 
   function over(answer) {
-    clearInterval(clock);
+    clock.stop();
     guesser.forget();
     const won = answer.state === "won";
     played.push({ word: round.word, strokes: copy(pad.sheet.strokes), won, took: answer.took, guess: answer.predictions[0]?.label });
@@ -175,21 +158,21 @@ export function mount(root, { notice, status }) {
     stamp.textContent = t(won ? "pictionary.won" : "pictionary.lost");
     const text = won ? t("pictionary.know", { label: label(round.word) }) : t("pictionary.sorry", { label: label(round.word) });
     share.textContent = won && answer.took !== null ? t("pictionary.seconds", { seconds: number(answer.took, 1) }) : "";
-    underlined(won ? 1 : 0);
+    verdict.underline(won ? 1 : 0);
     overline.textContent = won ? (answer.saved ? t("pictionary.saved") : t("pictionary.points", { points: number(answer.points) })) : t("pictionary.missed");
     spoken.textContent = text;
     say(text, language(), { urgent: true });
     round = null;
     const go = game.state === "done"
-      ? button("stamp-button", t("pictionary.result"), finale, "check")
-      : button("stamp-button", t("pictionary.next"), next, "pencil");
+      ? button("stamp-button", t("pictionary.result"), finale, { image: "check" })
+      : button("stamp-button", t("pictionary.next"), next, { image: "pencil" });
     actions.replaceChildren(go, ...(infinite() ? [button("plain-button", t("pictionary.stop"), stop)] : []));
     go.focus({ preventScroll: true });
     showStanding();
   }
 
   async function stop() {
-    clearInterval(clock);
+    clock.stop();
     guesser.forget();
     round = null;
     game = await post(`v1/games/${game.id}/end`, {}).catch(() => game);
@@ -197,8 +180,7 @@ export function mount(root, { notice, status }) {
   }
 
   function showStanding() {
-    const facts = [[t("game.score"), number(game.score)], [t("game.streak"), number(game.streak)], [t("game.best.streak"), number(game.best_streak)]];
-    tally.replaceChildren(...facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+    tally.replaceChildren(...facts([[t("game.score"), number(game.score)], [t("game.streak"), number(game.streak)], [t("game.best.streak"), number(game.best_streak)]]));
     blots.replaceChildren(...Array.from({ length: game.rounds }, (_, index) =>
       h("li", { class: played[index] ? (played[index].won ? "won" : "lost") : index === played.length && round ? "now" : "" })));
   }
@@ -227,29 +209,21 @@ export function mount(root, { notice, status }) {
     const summary = infinite()
       ? t("pictionary.infinite.summary", { count: number(won.length) })
       : t("pictionary.summary", { won: number(won.length), rounds: number(game.rounds), streak: number(game.best_streak) });
-    const again = button("plain-button", t("pictionary.again"), () => leave(), "pencil");
-    const title = h("h1", { class: "word", tabindex: -1 }, infinite() ? t("pictionary.thanks") : t("game.points", { points: number(game.score) }));
-    section.replaceWith(h("section", { class: "finale" },
-      h("div", { class: "headline" }, h("p", { class: "overline" }, t("game.result")), title, h("p", {}, summary),
-        fastest && h("p", {}, t("pictionary.fastest", { label: label(fastest.word), seconds: number(fastest.took, 1) }))),
+    const headline = makeHeadline(infinite() ? t("pictionary.thanks") : t("game.points", { points: number(game.score) }), h("p", {}, summary),
+      fastest && h("p", {}, t("pictionary.fastest", { label: label(fastest.word), seconds: number(fastest.took, 1) })));
+    section.replaceWith(h("section", { class: "finale" }, headline.element,
       h("ol", { class: "papers" }, papers.map(({ element }) => element)),
-      h("div", { class: "feedback" }, again, button("plain-button", t("pictionary.replay"), play, "again")),
+      h("div", { class: "feedback" }, button("plain-button", t("pictionary.again"), again, { image: "pencil" }),
+        button("plain-button", t("pictionary.replay"), play, { image: "again" })),
       infinite() ? null : h("div", { class: "honours" }, nameForm(game.id, { onentered: board.refresh, notice }), board.element)));
-    title.focus({ preventScroll: true });
+    headline.title.focus({ preventScroll: true });
     play();
-  }
-
-  function leave() {
-    root.replaceChildren();
-    undo();
-    undo = mount(root, { notice, status });
   }
 
   function intro() {
     word.textContent = t("pictionary.ready");
     overline.textContent = t("view.pictionary");
-    underlined(0);
-    actions.replaceChildren(button("stamp-button", t("pictionary.start"), () => begin("pictionary"), "pencil"),
+    actions.replaceChildren(button("stamp-button", t("pictionary.start"), () => begin("pictionary"), { image: "pencil" }),
       button("plain-button", t("pictionary.infinite"), () => begin("infinite")));
     skip.disabled = true;
     showVoice();
@@ -259,15 +233,14 @@ export function mount(root, { notice, status }) {
   addEventListener("inksight:theme", themed);
   intro();
 
-  let undo = () => {
-    clearInterval(clock);
+  return () => {
+    clock.stop();
     guesser.forget();
     hush();
     stopReplays.forEach((cancel) => cancel());
     pad.dispose();
     removeEventListener("inksight:theme", themed);
   };
-  return () => undo();
 }
 
 export default { id, mount };

@@ -4,6 +4,7 @@
 import { admin, get } from "../api.js";
 import { h } from "../dom.js";
 import { label, number, percent, t } from "../i18n.js";
+import { reason } from "../parts.js";
 import { pick } from "../picker.js";
 
 export const id = "review";
@@ -68,7 +69,7 @@ export function mount(root, { notice }) {
     if (error.status === 401 || error.status === 403) {
       admin.forget();
       askForToken(error.message);
-    } else notice(error.message || t("status.offline"), "bad");
+    } else notice(reason(error), "bad");
   }
 
   async function more() {
