@@ -39,7 +39,7 @@ def show_list(
     as_json: JsonFlag = False,
 ) -> None:
     """List corrections, the oldest first."""
-    from inksight.improve import corrections
+    from inksight.registry import corrections
 
     with _database() as database:
         found = corrections.listing(database, state=state, model=model, after=after, limit=limit)
@@ -63,7 +63,7 @@ def show(
     as_json: JsonFlag = False,
 ) -> None:
     """Show one correction, and its drawing as a picture."""
-    from inksight.improve import corrections
+    from inksight.registry import corrections
 
     with _database() as database:
         row = corrections.as_dict(corrections.find(database, number))
@@ -85,7 +85,7 @@ def export(
     model: ModelOption = None,
 ) -> None:
     """Write corrections with their drawings as JSON lines."""
-    from inksight.improve import corrections
+    from inksight.registry import corrections
     from inksight.workspace import atomic_path
 
     def lines(database: Database) -> Iterator[str]:
@@ -127,7 +127,7 @@ def reject(numbers: Numbers, reviewer: Reviewer = None, as_json: JsonFlag = Fals
 @app.command("stats")
 def stats(model: ModelOption = None, as_json: JsonFlag = False) -> None:
     """Count corrections, and how far players, reviewers and the machine agree."""
-    from inksight.improve import corrections
+    from inksight.registry import corrections
 
     with _database() as database:
         found = corrections.statistics(database, model=model)
@@ -151,7 +151,7 @@ def stats(model: ModelOption = None, as_json: JsonFlag = False) -> None:
 
 
 def _decide(numbers: Sequence[int], action: str, label: str | None, reviewer: str | None, as_json: bool) -> None:
-    from inksight.improve import corrections
+    from inksight.registry import corrections
 
     who = reviewer or getpass.getuser()
     with _database() as database:
@@ -186,7 +186,7 @@ def _draw(row: dict[str, Any], out: Path) -> None:
     from PIL import Image
 
     from inksight.errors import DataError
-    from inksight.improve.corrections import image_of
+    from inksight.improve.kept import image_of
     from inksight.workspace import atomic_path
 
     kept = row["input"]

@@ -25,7 +25,7 @@ from sqlalchemy import select, update
 from inksight.data.dataset import Dataset, DatasetWriter
 from inksight.data.duplicates import Sketches, cluster, join, near_pairs, sketch
 from inksight.errors import DataError
-from inksight.improve.corrections import image_of
+from inksight.improve.kept import image_of
 from inksight.registry.database import Database
 from inksight.registry.tables import Correction
 

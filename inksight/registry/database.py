@@ -146,8 +146,9 @@ def _engine(url: URL) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     try:
-        # pre_ping: a server that was restarted costs a reconnect, not a failed request.
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        # pre_ping: a server that was restarted costs a reconnect, not a failed request. In UTC, so that days are alike.
+        arguments = {"connect_timeout": 10, "options": "-c timezone=utc"}
+        return create_engine(url, pool_pre_ping=True, connect_args=arguments)
     except (NoSuchModuleError, ModuleNotFoundError):
         raise MissingPartError(
             "PostgreSQL needs the package psycopg, which is not installed", hint="pip install 'inksight[postgres]'"

@@ -11,9 +11,10 @@ import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import Field
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from inksight.errors import ConflictError, NotFoundError, UsageError
+from inksight.errors import ConflictError
+from inksight.registry import corrections as review
 from inksight.serving.admin import requires
 from inksight.serving.schemas import Shape
 from inksight.serving.services import Services, services
@@ -97,12 +98,52 @@ class CorrectionPage(Shape):
     corrections: list[CorrectionItem]
 
 
-class CorrectionCounts(Shape):
-    """How many corrections are in each state, and how often players and the machine agreed."""
+class Share(Shape):
+    """A share of `n`, 0..1, with its 95 % interval."""
+
+    share: float
+    low: float
+    high: float
+    n: int
+
+
+class Agreement(Shape):
+    """How often people agreed, over what they said of answers; drawings kept by the infinite game are left out."""
+
+    players_agreed: Share | None = Field(description="Answers that players called right.")
+    reviewers_agreed: Share | None = Field(description="Reviewed corrections that were accepted.")
+
+
+class ClassAgreement(Agreement):
+    """Agreement over one label that people gave."""
+
+    label: str
+
+
+class DayAgreement(Agreement):
+    """Agreement over one day, in UTC."""
+
+    day: str = Field(examples=["2026-05-31"])
+
+
+class Confusion(Shape):
+    """What the machine said, and what it was by the review."""
+
+    predicted: str
+    label: str
+    count: int
+
+
+class CorrectionCounts(Agreement):
+    """How many corrections are in each state, and how far players, reviewers and the machine agree."""
 
     states: dict[str, int]
-    players_agreed: float | None = Field(description="Share of answers that players called right.")
-    reviewers_agreed: float | None = Field(description="Share of reviewed corrections that were accepted.")
+    machine_right: Share | None = Field(description="Answers that are what the reviewers settled on.")
+    confusions: list[Confusion]
+    reviewers: dict[str, int]
+    sources: dict[str, int]
+    by_class: list[ClassAgreement] = Field(description="The labels that people gave most often.")
+    by_day: list[DayAgreement] = Field(description="The last days, the newest last.")
 
 
 class Decision(Shape):
@@ -183,56 +224,32 @@ def corrections(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> CorrectionPage:
     """List corrections, the oldest first."""
-    storage = services(request).storage
-    table = storage.tables.Correction
-    query = select(table).where(table.id > after).order_by(table.id).limit(limit)
-    if state is not None:
-        query = query.where(table.state == state)
-    with storage.database.read() as session:
-        return CorrectionPage(corrections=[_correction(row) for row in session.scalars(query)])
+    found = review.listing(services(request).storage.database, state=state, after=after, limit=limit)
+    return CorrectionPage(corrections=[_correction(row) for row in found])
 
 
 @router.get("/corrections/statistics")
-def statistics(request: Request, holder: Review) -> CorrectionCounts:
-    """Count corrections by state, and how often people agreed."""
-    storage = services(request).storage
-    table = storage.tables.Correction
-    with storage.database.read() as session:
-        states = {str(state): int(count) for state, count in session.execute(_counted(table.state))}
-        right = {bool(flag): int(count) for flag, count in session.execute(_counted(table.correct))}
-    reviewed = sum(states.get(state, 0) for state in ("accepted", "relabelled", "rejected"))
-    return CorrectionCounts(
-        states=states,
-        players_agreed=right.get(True, 0) / sum(right.values()) if right else None,
-        reviewers_agreed=states.get("accepted", 0) / reviewed if reviewed else None,
-    )
+def statistics(
+    request: Request, holder: Review, model: Annotated[str | None, Query(max_length=100)] = None
+) -> CorrectionCounts:
+    """Count corrections by state, and how often people agreed: in all, by label and by day."""
+    return CorrectionCounts(**review.statistics(services(request).storage.database, model=model))
 
 
 @router.get("/corrections/{number}")
 def correction(request: Request, number: Number, holder: Review) -> CorrectionItem:
     """Return one correction."""
-    storage = services(request).storage
-    with storage.database.read() as session:
-        return _correction(_get(session, storage.tables.Correction, number))
+    return _correction(review.find(services(request).storage.database, number))
 
 
 @router.post("/corrections/{number}")
 def decide(request: Request, number: Number, decision: Decision, holder: Review) -> CorrectionItem:
     """Accept, relabel or reject a correction; one that was decided may be decided again."""
     shared = services(request)
-    tables = shared.storage.tables
-    if decision.action == "relabel" and not decision.label:
-        raise UsageError('"label" is missing', hint="To relabel, say what it is.")
-    if decision.action != "relabel" and decision.label:
-        raise UsageError('"label" is only for relabel', hint="Leave it out.")
-    with shared.storage.database.write() as session:
-        row = _get(session, tables.Correction, number)
-        _check_label(shared, row.model, decision.label)
-        row.state = {"accept": "accepted", "relabel": "relabelled", "reject": "rejected"}[decision.action]
-        row.final_label = {"accept": row.label, "relabel": decision.label, "reject": None}[decision.action]
-        row.reviewer, row.reviewed_at = holder.name, tables.now()
-        session.flush()
-        return _correction(row)
+    database = shared.storage.database
+    classes = _classes(shared, review.find(database, number).model) if decision.label else None
+    action, label = decision.action, decision.label
+    return _correction(review.decide(database, number, action, reviewer=holder.name, label=label, classes=classes))
 
 
 @router.get(
@@ -286,26 +303,12 @@ def _lines(shared: Services, since: datetime | None, until: datetime | None, mod
         last = (rows[-1].at, rows[-1].id)
 
 
-def _counted(column: Any) -> Any:
-    return select(column, func.count()).group_by(column)
-
-
-def _get(session: Any, table: Any, number: int) -> Any:
-    row = session.get(table, number)
-    if row is None:
-        raise NotFoundError(f"there is no correction {number}", hint="GET /v1/corrections lists them.")
-    return row
-
-
 def _correction(row: Any) -> CorrectionItem:
     return CorrectionItem(**{name: getattr(row, name) for name in CorrectionItem.model_fields})
 
 
-def _check_label(shared: Services, model: str, label: str | None) -> None:
-    if label is None:
-        return
+def _classes(shared: Services, model: str) -> list[str]:
     live = next((found for found in shared.models.all() if found.name == model), None)
     if live is None:
         raise ConflictError(f"the model {model!r} is not served here", hint="Accept or reject, or serve it.")
-    if label not in live.classes:
-        raise UsageError(f"the model {model!r} has no label {label!r}", hint="GET /v1/classes lists the labels.")
+    return live.classes

@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 from inksight import registry
 from inksight.cli import app
 from inksight.errors import DataError, InksightError, NotFoundError, UsageError
-from inksight.improve import corrections
-from inksight.registry import Registry
+from inksight.improve.kept import image_of
+from inksight.registry import Registry, corrections
 from tests.improve.planted import correct, rings
 
 
@@ -85,12 +85,12 @@ def test_decisions_that_make_no_sense(store: Registry, action: str, label: str |
 )
 def test_inputs_that_cannot_be_read(kept: dict[str, Any]) -> None:
     with pytest.raises(DataError):
-        corrections.image_of(kept, (28, 28))
+        image_of(kept, (28, 28))
 
 
 def test_strokes_are_drawn_as_the_model_saw_them() -> None:
     from inksight import drawing
 
     strokes = [[[0, 100, 300], [0, 250, 20]], [[50, 60], [10, 200]]]
-    seen = corrections.image_of({"strokes": strokes}, (28, 28))
+    seen = image_of({"strokes": strokes}, (28, 28))
     assert np.array_equal(seen, drawing.render(drawing.simplify(strokes)))

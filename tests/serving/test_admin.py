@@ -204,8 +204,14 @@ def test_review(client: TestClient) -> None:
     assert client.get(f"/v1/corrections/{first}", headers=headers).json()["reviewer"] == "alice"
     counts = client.get("/v1/corrections/statistics", headers=headers).json()
     assert counts["states"] == {"accepted": 1, "relabelled": 1, "rejected": 1, "pending": 1}
-    assert counts["players_agreed"] == 0.25
-    assert counts["reviewers_agreed"] == pytest.approx(1 / 3)
+    assert (counts["players_agreed"]["share"], counts["players_agreed"]["n"]) == (0.25, 4)
+    assert (counts["reviewers_agreed"]["share"], counts["reviewers_agreed"]["n"]) == (pytest.approx(1 / 3), 3)
+    assert [row["label"] for row in counts["by_class"]] == ["bottom", "left", "right", "top"]
+    assert counts["by_class"][1]["players_agreed"]["share"] == 1
+    assert counts["by_class"][1]["reviewers_agreed"] is None
+    assert [row["players_agreed"]["n"] for row in counts["by_day"]] == [4]
+    other = client.get("/v1/corrections/statistics", params={"model": "other"}, headers=headers).json()
+    assert (other["states"], other["players_agreed"], other["by_day"]) == ({}, None, [])
 
 
 def test_export_of_the_log(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inksight.improve import corrections
+from inksight.registry import corrections
 from inksight.registry.tables import Correction
 from inksight.serving.tokens import Tokens
 from tests.web.test_draw import CONTRASTS, PHONE

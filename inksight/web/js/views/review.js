@@ -87,8 +87,8 @@ export function mount(root, { notice }) {
   async function count() {
     const found = await admin.get("v1/corrections/statistics");
     const parts = [t("review.waiting", { count: number(found.states.pending ?? 0) }), t("review.decided", { count: number(decided) })];
-    if (found.reviewers_agreed !== null) parts.push(t("review.agreed", { percent: percent(found.reviewers_agreed) }));
-    if (found.players_agreed !== null) parts.push(t("review.right", { percent: percent(found.players_agreed) }));
+    if (found.reviewers_agreed !== null) parts.push(t("review.agreed", { percent: percent(found.reviewers_agreed.share) }));
+    if (found.players_agreed !== null) parts.push(t("review.right", { percent: percent(found.players_agreed.share) }));
     counts.replaceChildren(...parts.map((part) => h("span", {}, part)));
   }
 

@@ -5,23 +5,22 @@
     statistics(database)["reviewers_agreed"]
 
 A correction waits (pending) until a reviewer accepts its label, gives it another one, or rejects it; a decided one may
-be decided again. Only accepted and relabelled ones are learnt from (additions.py).
+be decided again. Only accepted and relabelled ones are learnt from (improve/additions.py).
+
+Agreement is counted over what people said of answers (source `feedback`). The drawings that the infinite game keeps
+were recognised by definition: they wait for review like the others, but do not tell how often the machine is right.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
-from inksight.errors import DataError, DrawingError, NotFoundError, UsageError, unknown
+from inksight.errors import NotFoundError, UsageError, unknown
 from inksight.registry.database import Database
 from inksight.registry.tables import Correction, now
 
@@ -29,7 +28,8 @@ STATES = ("pending", "accepted", "relabelled", "rejected")
 ACTIONS = {"accept": "accepted", "relabel": "relabelled", "reject": "rejected"}
 PAGE = 500
 
-Image = npt.NDArray[np.uint8]
+CLASSES, DAYS = 50, 30
+"""How many classes (those that people spoke of most) and days (the last ones) the statistics list."""
 
 
 def listing(
@@ -101,28 +101,30 @@ def statistics(database: Database, *, model: str | None = None, most: int = 10) 
     Shares are 0..1 with Wilson's 95 % interval, None where nothing was counted. `players_agreed`: players called the
     answer right. `reviewers_agreed`: the reviewer let the player's label stand. `machine_right`: the machine's answer
     is what the reviewers settled on (rejected ones left out). `confusions`: what the machine said and what it really
-    was, the most frequent `most` of the reviewed.
+    was, the most frequent `most` of the reviewed. `by_class` and `by_day` (UTC): the first two, by the label that
+    people gave and by the day on which they gave it.
     """
     where = _conditions(None, model)
+    told = [*where, Correction.source == "feedback"]
     with database.read() as session:
 
-        def count(*columns: Any, **also: Any) -> list[tuple[Any, ...]]:
-            query = select(*columns, func.count()).where(*where, *also.get("only", ())).group_by(*columns)
+        def count(*columns: Any, only: list[ColumnElement[bool]]) -> list[tuple[Any, ...]]:
+            query = select(*columns, func.count()).where(*only).group_by(*columns)
             return [tuple(row) for row in session.execute(query)]
 
-        states = {str(state): int(number) for state, number in count(Correction.state)}
-        right = {bool(flag): int(number) for flag, number in count(Correction.correct)}
-        settled = Correction.final_label.is_not(None)
-        pairs = count(Correction.predicted, Correction.final_label, only=[settled])
-        reviewers = count(Correction.reviewer, only=[Correction.reviewer.is_not(None)])
-        sources = count(Correction.source)
-    reviewed = sum(states.get(state, 0) for state in STATES[1:])
+        states = {str(state): int(number) for state, number in count(Correction.state, only=where)}
+        pairs = count(Correction.predicted, Correction.final_label, only=[*told, Correction.final_label.is_not(None)])
+        reviewers = count(Correction.reviewer, only=[*where, Correction.reviewer.is_not(None)])
+        sources = count(Correction.source, only=where)
+        classes = _agreement(session, Correction.label, told)
+        days = _agreement(session, func.date(Correction.at), told)
     agreed = sum(number for predicted, final, number in pairs if predicted == final)
     wrong = Counter({(predicted, final): number for predicted, final, number in pairs if predicted != final})
+    total = {name: sum(counts[name] for counts in days.values()) for name in ("all", "right", "reviewed", "accepted")}
+    spoken_of = sorted(classes, key=lambda name: (-classes[name]["all"], name))[:CLASSES]
     return {
         "states": states,
-        "players_agreed": _share(right.get(True, 0), sum(right.values())),
-        "reviewers_agreed": _share(states.get("accepted", 0), reviewed),
+        **_agreed(total),
         "machine_right": _share(agreed, sum(number for *_, number in pairs)),
         "confusions": [
             {"predicted": predicted, "label": final, "count": number}
@@ -130,29 +132,33 @@ def statistics(database: Database, *, model: str | None = None, most: int = 10) 
         ],
         "reviewers": {str(name): number for name, number in sorted(reviewers)},
         "sources": {str(name): number for name, number in sorted(sources)},
+        "by_class": [{"label": name, **_agreed(classes[name])} for name in spoken_of],
+        "by_day": [{"day": day, **_agreed(days[day])} for day in sorted(days)[-DAYS:]],
     }
 
 
-def image_of(kept: Mapping[str, Any], image_shape: tuple[int, ...]) -> Image:
-    """Return a kept input as the model saw it, uint8 `image_shape`: strokes are drawn, pictures are unpacked.
+def _agreement(session: Session, column: Any, only: list[ColumnElement[bool]]) -> dict[str, dict[str, int]]:
+    """Count by the values of a column: all corrections, answers called right, reviewed and accepted ones."""
 
-    Raises DataError when it cannot be read or is of another shape.
-    """
-    from inksight import drawing
+    def number(condition: Any) -> Any:
+        return func.sum(case((condition, 1), else_=0))
 
-    try:
-        if "strokes" not in kept:
-            pixels = np.frombuffer(base64.b64decode(kept["image"], validate=True), np.uint8)
-            image: Image = pixels.reshape(kept["shape"])
-        elif kept["strokes"]:
-            image = drawing.render(drawing.simplify(kept["strokes"]), size=image_shape[0])
-        else:
-            image = np.zeros(image_shape, np.uint8)
-    except (binascii.Error, ValueError, KeyError, TypeError, DrawingError) as error:
-        raise DataError(f"a kept input cannot be read: {error}") from None
-    if image.shape != tuple(image_shape):
-        raise DataError(f"a kept input has the shape {image.shape}, the model takes {tuple(image_shape)}")
-    return image
+    counts = (
+        func.count(),
+        number(Correction.correct),
+        number(Correction.state != "pending"),
+        number(Correction.state == "accepted"),
+    )
+    query = select(column, *counts).where(*only).group_by(column)
+    names = ("all", "right", "reviewed", "accepted")
+    return {str(value): dict(zip(names, map(int, found), strict=True)) for value, *found in session.execute(query)}
+
+
+def _agreed(counts: dict[str, int]) -> dict[str, Any]:
+    return {
+        "players_agreed": _share(counts["right"], counts["all"]),
+        "reviewers_agreed": _share(counts["accepted"], counts["reviewed"]),
+    }
 
 
 def _conditions(state: str | None, model: str | None) -> list[ColumnElement[bool]]:

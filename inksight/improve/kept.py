@@ -1,0 +1,37 @@
+"""Kept inputs: what the service stored of a drawing or a picture, as the image that the model saw."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from inksight.errors import DataError, DrawingError
+
+Image = npt.NDArray[np.uint8]
+
+
+def image_of(kept: Mapping[str, Any], image_shape: tuple[int, ...]) -> Image:
+    """Return a kept input as the model saw it, uint8 `image_shape`: strokes are drawn, pictures are unpacked.
+
+    Raises DataError when it cannot be read or is of another shape.
+    """
+    from inksight import drawing
+
+    try:
+        if "strokes" not in kept:
+            pixels = np.frombuffer(base64.b64decode(kept["image"], validate=True), np.uint8)
+            image: Image = pixels.reshape(kept["shape"])
+        elif kept["strokes"]:
+            image = drawing.render(drawing.simplify(kept["strokes"]), size=image_shape[0])
+        else:
+            image = np.zeros(image_shape, np.uint8)
+    except (binascii.Error, ValueError, KeyError, TypeError, DrawingError) as error:
+        raise DataError(f"a kept input cannot be read: {error}") from None
+    if image.shape != tuple(image_shape):
+        raise DataError(f"a kept input has the shape {image.shape}, the model takes {tuple(image_shape)}")
+    return image
