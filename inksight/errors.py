@@ -116,6 +116,8 @@ def nearest(name: str, choices: Iterable[str], count: int = 5) -> list[str]:
     """Return up to `count` of `choices` that resemble `name`, best first, ignoring case."""
     by_lower = {choice.lower(): choice for choice in choices}
     matches = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5)
+    # difflib puts dragon before dog for "dgo"; letters in the wrong order are the likelier slip.
+    matches.sort(key=lambda match: sorted(match) != sorted(name.lower()))
     return [by_lower[match] for match in matches]
 
 

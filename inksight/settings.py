@@ -236,6 +236,9 @@ class PredictSettings(Settings):
 
     explain: Path | None = setting(None, "PNG file to write: where the model looked, or which strokes mattered.")
     top: int = setting(3, "Labels per answer, the most probable first.", at_least=1)
+    unsure_below: float = setting(
+        0.4, "An answer whose best probability is lower is marked unsure.", at_least=0, at_most=1
+    )
     threads: int = setting(1, "Threads per prediction; 0: all cores.", at_least=0)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -32,18 +33,28 @@ from tests.conftest import skip_or_fail
 
 
 def free_port() -> int:
-    """Return a port of the loopback address that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of the loopback address that nothing listens on.
+
+    From below the ports that Linux gives to outgoing connections (from 32768 on): one of those could be taken by any
+    client between this look and the start of the server.
+    """
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
-def wait_until(ready: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait until `ready()`; fail the test after `seconds`."""
+def wait_until(ready: Callable[[], bool], seconds: float, what: str, log: Path | None = None) -> None:
+    """Wait until `ready()`; fail the test after `seconds`, with the end of the server's `log`."""
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > deadline:
-            pytest.fail(f"{what} did not start within {seconds:g} s")
+            end = log.read_text(errors="replace")[-4000:] if log is not None else ""
+            pytest.fail(f"{what} did not start within {seconds:g} s\n{end}")
         time.sleep(0.05)
 
 
@@ -146,7 +157,7 @@ class S3Server:
         ]
         with open(self.folder / "log", "ab") as log:
             self.process = self._launch(log, ports)
-        wait_until(self._answers, 180, "the S3 server")
+        wait_until(self._answers, 120, "the S3 server", self.folder / "log")
 
     def _launch(self, log: IO[bytes], ports: list[str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -239,7 +250,7 @@ class MlflowServer:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
                 env={**os.environ, **quiet}, start_new_session=True,
             )  # fmt: skip
-        wait_until(self._answers, 180, "MLflow")
+        wait_until(self._answers, 120, "MLflow", self.folder / "log")
 
     def stop(self) -> None:
         """Kill it with its worker."""

@@ -31,11 +31,15 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Answer:
-    """What one input gave: the best labels and their probabilities, or the error; `item` is its line or row, from 1."""
+    """What one input gave: the best labels and their probabilities, or the error; `item` is its line or row, from 1.
+
+    `unsure`: nothing is drawn, or the best probability is below the caller's bar.
+    """
 
     file: str
     item: int | None
     predictions: tuple[tuple[str, float], ...] = ()
+    unsure: bool = False
     error: InksightError | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -43,7 +47,8 @@ class Answer:
         place: dict[str, Any] = {"file": self.file} | ({} if self.item is None else {"item": self.item})
         if self.error is not None:
             return place | self.error.as_dict()
-        return place | {"predictions": [{"label": label, "probability": p} for label, p in self.predictions]}
+        ranked = [{"label": label, "probability": p} for label, p in self.predictions]
+        return place | {"predictions": ranked, "unsure": self.unsure}
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,12 @@ class _Item:
     error: InksightError | None = None
 
 
-def answer(model: Classifier, paths: Iterable[str], *, top: int = 3, stdin: bytes = b"") -> Iterator[Answer]:
+def answer(
+    model: Classifier, paths: Iterable[str], *, top: int = 3, unsure_below: float = 0.4, stdin: bytes = b""
+) -> Iterator[Answer]:
     """Yield an Answer with the `top` best labels for everything in `paths`, in order.
+
+    One whose best probability is below `unsure_below` (0 to 1), or on which nothing is drawn, is marked unsure.
 
     A path is a file, a folder (searched with its subfolders) or "-" (`stdin`: a picture, or JSON, one drawing a line).
     """
@@ -63,17 +72,21 @@ def answer(model: Classifier, paths: Iterable[str], *, top: int = 3, stdin: byte
     for item in (item for path in paths for item in _items(model, path, stdin)):
         waiting.append(item)
         if len(waiting) == _BATCH:
-            yield from _answer(model, waiting, top)
+            yield from _answer(model, waiting, top, unsure_below)
             waiting = []
-    yield from _answer(model, waiting, top)
+    yield from _answer(model, waiting, top, unsure_below)
 
 
-def _answer(model: Classifier, items: list[_Item], top: int) -> Iterator[Answer]:
+def _answer(model: Classifier, items: list[_Item], top: int, unsure_below: float) -> Iterator[Answer]:
     images = [item.image for item in items if item.image is not None]
     best = iter(model.top(model.predict_proba(np.stack(images)), top) if images else [])
     for item in items:
-        predictions = () if item.image is None else tuple(next(best))
-        yield Answer(item.file, item.item, predictions, item.error)
+        if item.image is None:
+            yield Answer(item.file, item.item, error=item.error)
+            continue
+        predictions = tuple(next(best))
+        unsure = predictions[0][1] < unsure_below or not item.image.any()
+        yield Answer(item.file, item.item, predictions, unsure)
 
 
 def _items(model: Classifier, path: str, stdin: bytes) -> Iterator[_Item]:

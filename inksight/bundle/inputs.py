@@ -57,7 +57,7 @@ def to_input(item: Any, description: Mapping[str, Any]) -> NDArray[np.uint8]:
     if isinstance(item, str | Path):
         picture = open_picture(read_file(Path(item)), str(item))
     elif isinstance(item, bytes):
-        picture = open_picture(item, "the picture")
+        picture = open_picture(item, "the given bytes")
     elif hasattr(item, "getexif"):
         picture = item
     else:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from inksight.cli.export import show_change, show_speed
-from inksight.cli.options import settings_options
+from inksight.cli.options import ModelArgument, settings_options
 from inksight.cli.output import JsonFlag, print_json, say
 from inksight.config import resolve
 from inksight.settings import CompressSettings
@@ -16,9 +16,7 @@ from inksight.settings import CompressSettings
 
 @settings_options(CompressSettings)
 def compress(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A bundle's folder, a name in the registry, or doodles.")
-    ],
+    model: ModelArgument,
     out: Annotated[
         Path | None,
         typer.Option(

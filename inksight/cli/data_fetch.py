@@ -62,7 +62,7 @@ def fetch(
         raise
     if json:
         print_json(result.as_dict() | {"preset": chosen.name, "missing": chosen.missing, "renamed": chosen.renamed})
-    else:
+    elif result.paths:
         drawings = sum(file.count for file in result.files)
         here = size_text(sum(file.bytes for file in result.files))
         now = size_text(sum(file.transferred for file in result.files))

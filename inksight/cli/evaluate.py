@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from inksight.cli.options import settings_options
+from inksight.cli.options import ModelArgument, settings_options
 from inksight.cli.output import JsonFlag, print_json, print_table, say
 from inksight.config import resolve
 from inksight.settings import EvaluateSettings
@@ -16,9 +14,7 @@ from inksight.settings import EvaluateSettings
 
 @settings_options(EvaluateSettings, short={"out": "o"})
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A bundle's folder, a name in the registry, or doodles.")
-    ],
+    model: ModelArgument,
     json: JsonFlag = False,
     options: dict[str, Any] = {},  # noqa: B006 - filled in by settings_options
     config: Path | None = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from inksight.cli.options import ModelArgument
 from inksight.cli.output import JsonFlag, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -17,9 +18,7 @@ _FORMATS = "onnx, onnx-fp16, onnx-int8, torch-export, safetensors-fp16, openvino
 
 
 def export(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A bundle's folder, a name in the registry, or doodles.")
-    ],
+    model: ModelArgument,
     format: Annotated[str, typer.Option("--format", "-f", help=f"One of: {_FORMATS}.")] = "onnx",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where to write; default: <name>.<ending> here.")

@@ -12,6 +12,10 @@ import typer
 
 from inksight.config import Settings, default_of, fields_of, option_name, type_hints
 
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A bundle's folder, a run's name, a name in the registry, or doodles.")
+]
+
 
 def settings_options(cls: type[Settings], *, short: dict[str, str] | None = None) -> Callable[[Any], Any]:
     """Replace a command's parameter `options` by one option per field of `cls`, plus --config FILE.

@@ -8,14 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from inksight.cli.options import settings_options
+from inksight.cli.options import ModelArgument, settings_options
 from inksight.cli.output import JsonFlag, print_json, print_table, say
 from inksight.config import resolve
 from inksight.settings import PredictSettings
-
-ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A bundle's folder, a name in the registry, or doodles.")
-]
 
 
 @settings_options(PredictSettings, short={"top": "k"})
@@ -33,7 +29,7 @@ def predict(
 ) -> None:
     """Say what pictures or drawings show.
 
-    Exits with 1 when any of them could not be read; the others are answered all the same.
+    Exits with 2 when any of them could not be read; the others are answered all the same.
     """
     settings = resolve(PredictSettings, file=config, options=options)
     import inksight
@@ -41,7 +37,7 @@ def predict(
 
     classifier = inksight.load(model, threads=settings.threads)
     stdin = sys.stdin.buffer.read() if STANDARD_INPUT in files else b""
-    answers = list(answer(classifier, files, top=settings.top, stdin=stdin))
+    answers = list(answer(classifier, files, top=settings.top, unsure_below=settings.unsure_below, stdin=stdin))
     failed = [one for one in answers if one.error is not None]
     if settings.explain is not None and not failed:
         from inksight.evaluation.explain import explain_files
@@ -53,7 +49,7 @@ def predict(
         rows = [
             [
                 one.file if one.item is None else f"{one.file}:{one.item}",
-                one.predictions[0][0],
+                one.predictions[0][0] + (" (unsure)" if one.unsure else ""),
                 f"{one.predictions[0][1]:.1%}",
                 ", ".join(f"{label} {probability:.1%}" for label, probability in one.predictions[1:]),
             ]
@@ -68,4 +64,4 @@ def predict(
             say(f"error: {place}: {one.error.message}")
     if failed:
         say(f"{len(failed)} of {len(answers)} could not be answered")
-        raise typer.Exit(1)
+        raise typer.Exit(2)

@@ -116,14 +116,22 @@ def ensure_dataset(data: str | Path, *, progress: Progress = no_progress) -> Pat
     if _is_photos(data):
         path = Path(data).expanduser()
         out = workspace().dataset_path(f"{path.resolve().stem}-{_state(path)}")
-        return out if out.is_file() else prepare(data, out=out, progress=progress).path
+        return out if out.is_file() else _prepare_aloud(data, out, progress)
     preset = presets.load(str(data))
     prepared = workspace().dataset_path(preset.name)
     if prepared.is_file():
         return prepared
     if preset.kind == "quickdraw":
         _fetch_missing(preset, progress)
-    return prepare(str(data), progress=progress).path
+    return _prepare_aloud(str(data), prepared, progress)
+
+
+def _prepare_aloud(source: str | Path, out: Path, progress: Progress) -> Path:
+    """Prepare, and tell `progress` what a user should know about the result: words left out, files skipped."""
+    prepared = prepare(source, out=out, progress=progress)
+    for note in prepared.notes:
+        progress(note, 1.0)
+    return prepared.path
 
 
 def find_dataset(data: str | Path) -> Path:

@@ -12,7 +12,8 @@ user's file wins when both have the name. A file is a dataset preset when it has
     [prepare]                       # any other table: defaults for the settings section of that name
     train_ratio = 0.7
 
-Wherever a preset's name is taken, `name+class` means the preset with that class added: `quickdraw20+dragon`.
+Wherever a preset's name is taken, `name+class` means the preset with that class added: `quickdraw20+dragon`, and
+`class+class` these classes alone: `cat+dog+dragon`.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def names() -> list[str]:
 
 
 def load(name: str) -> DatasetPreset:
-    """Return the preset of that name; `name+class+class` adds classes to it.
+    """Return the preset of that name; `name+class+class` adds classes to it, `class+class` makes one of its own.
 
     Raises NotFoundError with the nearest names for an unknown preset or class, DataError for a broken file.
     """
@@ -74,7 +75,11 @@ def load(name: str) -> DatasetPreset:
     paths = _paths()
     if base not in paths or "dataset" not in _read(paths[base]):
         if _plain(base) in map(_plain, categories()):
-            raise NotFoundError(f"{base!r} is a class, not a preset", hint=f"Choose classes with --classes {base}.")
+            if extra:
+                return select(None, classes=[base, *extra])
+            raise NotFoundError(
+                f"{base!r} is a class, not a preset", hint=f"Name at least two, as in {base}+dragon, or a preset."
+            )
         raise unknown("preset", base, [n for n, path in paths.items() if "dataset" in _read(path)])
     preset = _parse(base, paths[base])
     return select(preset, add=extra) if extra else preset

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from inksight.config import as_dict
-from inksight.errors import UsageError
+from inksight.errors import InksightError, UsageError
 from inksight.serving import logs
 from inksight.serving.app import create_app
 from inksight.serving.services import Services
@@ -27,11 +27,18 @@ _PLAN = "INKSIGHT_SERVING_PLAN"
 
 
 def serve(models: Sequence[str], settings: ServeSettings, *, on_start: Callable[[str], Any] | None = None) -> None:
-    """Serve until interrupted; `on_start` gets the address. Raises UsageError when the port is taken."""
+    """Serve until interrupted; `on_start` gets the address once the models answer.
+
+    Raises UsageError when the port is taken.
+    """
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
-    if on_start is not None:
-        on_start(f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}")
+    address = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
+
+    def started() -> None:
+        if on_start is not None:
+            on_start(address)
+
     options: dict[str, Any] = {
         "log_config": logs.config(),
         "access_log": False,
@@ -46,7 +53,14 @@ def serve(models: Sequence[str], settings: ServeSettings, *, on_start: Callable[
         app = create_app(settings, models=models)
         server = uvicorn.Server(uvicorn.Config(app, **options))
         shared: Services = app.state.services
-        shared.on_failure = lambda: setattr(server, "should_exit", True)
+
+        def loaded(failure: InksightError | None) -> None:
+            if failure is None:
+                started()
+            else:
+                server.should_exit = True
+
+        shared.on_loaded = loaded
         server.run(sockets=[listener])
         if shared.failure is not None:
             raise shared.failure
@@ -58,6 +72,7 @@ def serve(models: Sequence[str], settings: ServeSettings, *, on_start: Callable[
         if release is not None:
             release()
     storage.close()
+    started()
     with tempfile.TemporaryDirectory(prefix="inksight-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         os.environ[_PLAN] = orjson.dumps({"settings": as_dict(settings), "models": list(models)}).decode()

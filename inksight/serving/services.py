@@ -42,7 +42,7 @@ class Services:
         self.pictures = Pictures(settings.game_data)
         self.ready = False
         self.failure: InksightError | None = None
-        self.on_failure: Callable[[], None] | None = None
+        self.on_loaded: Callable[[InksightError | None], None] | None = None
         self._wanted = models
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -89,12 +89,12 @@ class Services:
                 self.go_live(await asyncio.to_thread(load_model, self.storage, wanted))
         except InksightError as error:
             self.failure = error
-            if self.on_failure is not None:
-                self.on_failure()  # ends the command with the error as its one message
-            else:
+            if self.on_loaded is None:
                 log("a model cannot be served", level=logging.ERROR, **error.as_dict())
         else:
             self.ready = True
+        if self.on_loaded is not None:
+            self.on_loaded(self.failure)  # a failure ends the command with the error as its one message
 
 
 def services(request: Request) -> Services:

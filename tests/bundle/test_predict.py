@@ -172,10 +172,10 @@ def test_everything_in_a_folder_is_answered_or_reported(saved: Path, tmp_path: P
     assert all(len(one.predictions) == 2 for one in answers if one.error is None)
 
 
-def test_the_command_answers_the_rest_and_exits_with_1(saved: Path, tmp_path: Path) -> None:
+def test_the_command_answers_the_rest_and_exits_with_2(saved: Path, tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "in")
     done = runner.invoke(app, ["predict", str(saved), str(folder), "--json", "--top", "2"])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     rows = json.loads(done.stdout)
     assert len(rows) == 10
     assert {"label", "probability"} == set(rows[0]["predictions"][0])
@@ -186,6 +186,17 @@ def test_the_command_answers_the_rest_and_exits_with_1(saved: Path, tmp_path: Pa
     assert "b.jpg" in done.stdout
 
 
+def test_answers_below_the_bar_are_marked_unsure(saved: Path, tmp_path: Path) -> None:
+    path = str(picture(tmp_path))
+    probability = next(answer(load(saved), [path])).predictions[0][1]
+    for bar, unsure in ((probability - 0.01, False), (min(1.0, probability + 0.01), probability < 1)):
+        done = runner.invoke(app, ["predict", str(saved), path, "--unsure-below", str(max(bar, 0.0)), "--json"])
+        assert json.loads(done.stdout)[0]["unsure"] is unsure
+    blank = tmp_path / "blank.npy"
+    np.save(blank, np.zeros((1, *load(saved).image_shape), np.uint8))
+    assert next(answer(load(saved), [str(blank)], unsure_below=0.0)).unsure
+
+
 def test_standard_input_takes_a_picture_or_strokes(saved: Path, tmp_path: Path) -> None:
     path = picture(tmp_path)
     for data in (path.read_bytes(), json.dumps(RAW).encode(), json.dumps({"drawing": SIMPLIFIED}).encode()):
@@ -193,7 +204,7 @@ def test_standard_input_takes_a_picture_or_strokes(saved: Path, tmp_path: Path) 
         assert done.exit_code == 0, done.output
         assert json.loads(done.stdout)[0]["file"] == "-"
     done = runner.invoke(app, ["predict", str(saved), "-"], input=b"")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
 
 
 def test_missing_files_and_empty_folders_are_reported(saved: Path, tmp_path: Path) -> None:

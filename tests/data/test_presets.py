@@ -78,6 +78,7 @@ def test_choosing_classes() -> None:
     assert preset.name == "dog+The Mona Lisa+t-shirt"
     many = presets.select(None, classes=["cat", "dog", "cow", "pig", "owl"])
     assert many.name.startswith("5classes-")
+    assert presets.load("cat+dog+The mona-lisa").classes == ("cat", "dog", "The Mona Lisa")
     assert many.name != presets.select(None, classes=["cat", "dog", "cow", "pig", "bee"]).name
 
 
@@ -90,7 +91,10 @@ def test_unknown_words_are_answered_with_the_nearest() -> None:
     assert "quickdraw20" in caught.value.hint
     with pytest.raises(NotFoundError, match="is a class") as caught:
         presets.load("cat")
-    assert "--classes cat" in caught.value.hint
+    assert "cat+dragon" in caught.value.hint
+    with pytest.raises(NotFoundError) as caught:
+        presets.load("quickdraw20+dgo")
+    assert caught.value.hint.startswith("Did you mean dog")
     with pytest.raises(UsageError, match="kind photo"):
         presets.load("pets+dragon")
     with pytest.raises(UsageError, match="no classes"):
