@@ -21,6 +21,7 @@ from inksight.serving import (
     routes_models,
     routes_page,
     routes_predict,
+    routes_race,
     routes_simple,
 )
 from inksight.serving.limits import BodyLimit
@@ -77,6 +78,7 @@ def create_app(settings: ServeSettings | None = None, *, models: Sequence[str | 
         routes_simple,
         routes_games,
         routes_eye,
+        routes_race,
         routes_admin,
         routes_experiments,
     ):

@@ -14,7 +14,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -156,18 +156,60 @@ class Games:
             if row is None or row.state != "open":
                 self._forget(begun.id)
                 raise _ended()
-            row.state = "won" if result.won else "lost"
-            row.took = round(result.took, 3)
-            row.points, row.guess, row.confidence = result.points, result.guess, result.confidence
-            row.input = result.input if self._settings.keep_drawings else None
-            game.score += result.points
-            game.machine_score += result.machine_points
-            game.streak = game.streak + 1 if result.won else 0
-            game.best_streak = max(game.best_streak, game.streak)
+            for name, value in self._outcome(result).items():
+                setattr(row, name, value)
+            self._add_up(game, result)
             if row.number >= (game.rounds or ENDLESS):
                 self._finish(game)
         self._forget(begun.id)
         return game
+
+    def record(
+        self, game: str, model: LiveModel, number: int, question: Question, results: Mapping[str, tuple[str, Result]]
+    ) -> None:
+        """Write a round that several played at once: for each session's id the player's name and result.
+
+        A session begins with the first round that is written to it, and is never open: it can be read, not played.
+        """
+        self._prune()
+        moment = datetime.now(UTC)
+        tables = self._storage.tables
+        with self._storage.database.write() as session:
+            for session_id, (name, result) in results.items():
+                row = session.get(tables.GameSession, session_id, with_for_update=True)
+                if row is None:
+                    row = tables.GameSession(
+                        id=session_id, game=game, model=model.name, version=model.version, rounds=0, score=0,
+                        machine_score=0, streak=0, best_streak=0, state="done", extra={"name": name},
+                    )  # fmt: skip
+                    session.add(row)
+                    session.flush()
+                row.rounds += 1
+                row.finished_at = moment
+                self._add_up(row, result)
+                session.add(
+                    tables.GameRound(
+                        id=secrets.token_urlsafe(18), session_id=session_id, number=number, answer=question.answer,
+                        seconds=question.seconds, started_at=moment - timedelta(seconds=result.took),
+                        **self._outcome(result),
+                    )
+                )  # fmt: skip
+
+    def _outcome(self, result: Result) -> dict[str, Any]:
+        return {
+            "state": "won" if result.won else "lost",
+            "took": round(result.took, 3),
+            "points": result.points,
+            "guess": result.guess,
+            "confidence": result.confidence,
+            "input": result.input if self._settings.keep_drawings else None,
+        }
+
+    def _add_up(self, game: GameSession, result: Result) -> None:
+        game.score += result.points
+        game.machine_score += result.machine_points
+        game.streak = game.streak + 1 if result.won else 0
+        game.best_streak = max(game.best_streak, game.streak)
 
     def finish(self, session_id: str) -> GameSession:
         """End a session; the open round is lost. Ending it twice changes nothing."""

@@ -17,6 +17,7 @@ from inksight.config import as_dict
 from inksight.errors import InksightError, UsageError
 from inksight.serving import logs
 from inksight.serving.app import create_app
+from inksight.serving.race import MESSAGE_BYTES
 from inksight.serving.services import Services
 from inksight.serving.sources import load_model
 from inksight.serving.storage import Storage
@@ -47,7 +48,10 @@ def serve(models: Sequence[str], settings: ServeSettings, *, on_start: Callable[
         # Whoever else connects could write any address into X-Forwarded-For.
         "proxy_headers": bool(settings.trusted_proxies),
         "forwarded_allow_ips": settings.trusted_proxies,
-        "ws_max_size": 65_536,
+        # The other implementation is built on an interface that its library wants to remove.
+        "ws": "websockets-sansio",
+        "ws_max_size": MESSAGE_BYTES,
+        "ws_per_message_deflate": False,
     }
     if settings.workers == 1:
         app = create_app(settings, models=models)

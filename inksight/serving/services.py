@@ -18,6 +18,7 @@ from inksight.serving.live import Classifier, LiveModel, LiveModels
 from inksight.serving.logs import log
 from inksight.serving.metrics import Metrics
 from inksight.serving.predictor import Predictor
+from inksight.serving.race import Race
 from inksight.serving.sources import load_model
 from inksight.serving.storage import Storage
 from inksight.serving.swapping import Follower
@@ -40,6 +41,7 @@ class Services:
         self.experiments = Experiments(self)
         self.games = Games(self.storage, settings)
         self.pictures = Pictures(settings.game_data)
+        self.race = Race(self)
         self.ready = False
         self.failure: InksightError | None = None
         self.on_loaded: Callable[[InksightError | None], None] | None = None
@@ -66,6 +68,7 @@ class Services:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.experiments.stop()
+        await self.race.stop()
         await asyncio.to_thread(self.predictor.close)
         await asyncio.to_thread(self.journal.stop)
         await asyncio.to_thread(self._let_go)

@@ -1,0 +1,72 @@
+"""Race: rooms by link. The game itself runs over the WebSocket (race.py has its messages, rooms.py its rules)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, cast
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Path, Request, WebSocket
+from pydantic import Field
+
+from inksight.errors import InksightError
+from inksight.serving.errors import response_for
+from inksight.serving.routes_games import drawing_model
+from inksight.serving.schemas import Shape
+from inksight.serving.services import Services, services
+from inksight.serving.tokens import ForbiddenError
+
+router = APIRouter(prefix="/v1/race", tags=["games"])
+
+Code = Annotated[str, Path(pattern="^[a-z0-9]{1,20}$", description="As the server gave it.", examples=["k7mq2rbd"])]
+
+
+class RoomState(Shape):
+    """A room, as somebody who knows its code may see it before joining."""
+
+    room: str = Field(description="The code; /#/race/CODE is the link to share.", examples=["k7mq2rbd"])
+    phase: Literal["lobby", "countdown", "drawing", "over"]
+    players: list[str]
+    full: bool
+    socket: str = Field(description="Where the WebSocket is, relative to the server's root.")
+
+
+@router.post("/rooms", status_code=201)
+async def open_room(request: Request) -> RoomState:
+    """Open a room. It is removed when nobody has been in it for a minute; services with several workers have none."""
+    shared = services(request)
+    return _state(shared, shared.race.open(drawing_model(shared)).code)
+
+
+@router.get("/rooms/{code}")
+async def room(request: Request, code: Code) -> RoomState:
+    """Return who is in a room."""
+    return _state(services(request), code)
+
+
+@router.websocket("/rooms/{code}/play")
+async def play(socket: WebSocket, code: str) -> None:
+    """Play in a room."""
+    shared = cast(Services, socket.app.state.services)
+    try:
+        _check_origin(socket, shared.settings.cors_origins)
+        shared.race.check()
+    except InksightError as error:
+        await socket.send_denial_response(response_for(error))
+        return
+    await socket.accept()
+    await shared.race.play(socket, code)
+
+
+def _state(shared: Services, code: str) -> RoomState:
+    found = shared.race.find(code)
+    names = [player.name for player in found.players]
+    where = f"v1/race/rooms/{found.code}/play"
+    return RoomState(room=found.code, phase=found.phase, players=names, full=found.full, socket=where)
+
+
+def _check_origin(socket: WebSocket, allowed: list[str]) -> None:
+    """Raise ForbiddenError for a page of another site: browsers let any page open a WebSocket to anywhere."""
+    origin = socket.headers.get("origin")
+    if origin is None or origin in allowed or urlsplit(origin).netloc == socket.headers.get("host"):
+        return
+    raise ForbiddenError(f"pages of {origin[:100]} may not play here", hint="--cors-origins lets other sites in.")

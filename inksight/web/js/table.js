@@ -1,0 +1,106 @@
+// A player's seat in a race, over a WebSocket: joins, comes back by itself when the line breaks, asks what is seen.
+//
+//   const table = new Table(code, { onroom, onwelcome, onerror, onlost, onend });
+//   table.join("Ada"); table.say("start"); table.ask(round, strokes).then(({ predictions, won }) => ...); table.close();
+//
+// onlost: the line broke and is tried again. onend({ status, message, hint }): it will not be: the room is gone (404)
+// or full (409), the name is not allowed (422), or the player came in elsewhere (1).
+
+import { ApiError } from "./api.js";
+
+const OFFSET = 4000;
+const stored = (code) => `inksight.race.${code}`;
+
+export class Table {
+  #code;
+  #handlers;
+  #socket = null;
+  #name = "";
+  #asked = null;
+  #error = null;
+  #wait = 250;
+  #timer = 0;
+  #closed = false;
+
+  constructor(code, handlers) {
+    this.#code = code;
+    this.#handlers = handlers;
+  }
+
+  // Whether this tab has had a seat here: a page that is loaded again need not ask for a name.
+  get known() {
+    return sessionStorage.getItem(stored(this.#code)) !== null;
+  }
+
+  join(name) {
+    this.#name = name;
+    const address = new URL(`v1/race/rooms/${encodeURIComponent(this.#code)}/play`, document.baseURI);
+    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(address);
+    this.#socket = socket;
+    this.#error = null;
+    socket.onopen = () => this.say("join", { name, token: sessionStorage.getItem(stored(this.#code)) });
+    socket.onmessage = ({ data }) => this.#hear(JSON.parse(data));
+    socket.onclose = ({ code }) => this.#lost(code);
+  }
+
+  say(type, more = {}) {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify({ type, ...more }));
+  }
+
+  // One question at a time: the promise ends with the answer, or with why there is none.
+  ask(round, strokes) {
+    return new Promise((resolve, reject) => {
+      if (this.#socket?.readyState !== WebSocket.OPEN) return reject(new ApiError(409));
+      this.#asked = { resolve, reject };
+      this.say("strokes", { round, strokes });
+    });
+  }
+
+  leave() {
+    this.say("leave");
+    sessionStorage.removeItem(stored(this.#code));
+    this.close();
+  }
+
+  close() {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#socket?.close();
+    this.#answer("reject", new ApiError(409));
+  }
+
+  #answer(how, value) {
+    const asked = this.#asked;
+    this.#asked = null;
+    asked?.[how](value);
+    return asked !== null;
+  }
+
+  #hear(said) {
+    if (this.#closed) return;
+    if (said.type === "welcome") {
+      sessionStorage.setItem(stored(this.#code), said.token);
+      this.#wait = 250;
+      this.#handlers.onwelcome(said);
+    } else if (said.type === "room") this.#handlers.onroom(said);
+    else if (said.type === "judged") this.#answer("resolve", said);
+    else if (said.type === "error") {
+      this.#error = new ApiError(said.status, said.error);
+      if (!this.#answer("reject", this.#error)) this.#handlers.onerror(this.#error);
+    }
+  }
+
+  #lost(code) {
+    if (this.#closed) return;
+    this.#answer("reject", new ApiError(409));
+    const status = code - OFFSET;
+    if ([1, 404, 409, 422].includes(status)) {
+      this.#handlers.onend(this.#error?.status === status ? this.#error : new ApiError(status));
+      return;
+    }
+    this.#handlers.onlost();
+    this.#timer = setTimeout(() => this.join(this.#name), this.#wait);
+    this.#wait = Math.min(5000, this.#wait * 2);
+  }
+}
