@@ -330,8 +330,10 @@ def test_a_page_that_floods_is_slowed_down(house: House, monkeypatch: pytest.Mon
         assert time.monotonic() - began > 0.9, "50 messages, 10 of them at once, 40 a second"
 
 
-def test_a_database_that_is_away_costs_only_the_record(house: House, home: Path) -> None:
-    (home / "registry.db").mkdir()  # what should be the file of the database
+def test_a_database_that_is_away_costs_only_the_record(
+    house: House, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (home / "inksight.db").mkdir()  # where the file of the database should be
     with house.page() as ada, house.page() as bo:
         ada.join("Ada"), bo.join("Bo")
         for _ in range(2):
@@ -339,6 +341,7 @@ def test_a_database_that_is_away_costs_only_the_record(house: House, home: Path)
             word = ada.until(playing)["word"]
             assert ada.draw(word)["won"]
             ada.until(over)
+        wait_for(lambda: [record.message for record in caplog.records].count("a race's round was not written") == 2)
 
 
 def test_a_real_process_plays_and_several_workers_refuse(real_bundle: Path) -> None:  # noqa: F811
