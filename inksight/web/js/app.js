@@ -16,7 +16,7 @@ export function notice(text, kind = "good") {
 }
 
 function show() {
-  const wanted = location.hash.replace(/^#\//, "").split(/[/?]/)[0];
+  const wanted = location.hash.replace(/^#\/?/, "").split(/[/?]/)[0];
   const view = views.find(({ id }) => id === wanted) ?? views[0];
   leave();
   document.title = view.id === views[0].id ? "Inksight" : `${t(`view.${view.id}`)} · Inksight`;
@@ -29,8 +29,8 @@ function show() {
 function drawNavigation(active) {
   // One view needs no menu.
   document.getElementById("views").replaceChildren(
-    ...(views.length < 2 ? [] : views.map(({ id }) =>
-      h("a", { href: `#/${id}`, "aria-current": id === active.id ? "page" : null }, t(`view.${id}`)))),
+    ...(views.length < 2 ? [] : views.filter(({ parent }) => !parent).map(({ id }) =>
+      h("a", { href: `#/${id}`, "aria-current": id === active.id ? "page" : id === active.parent ? "true" : null }, t(`view.${id}`)))),
   );
 }
 

@@ -8,6 +8,9 @@ import { reason } from "./parts.js";
 const PERIODS = ["day", "week", "all"];
 const STORED = "inksight.name";
 
+export const savedName = () => localStorage.getItem(STORED) ?? "";
+export const saveName = (name) => localStorage.setItem(STORED, name);
+
 export function leaderboard(game, level = "") {
   let period = "day";
   const tabs = PERIODS.map((name) =>
@@ -33,7 +36,7 @@ export function leaderboard(game, level = "") {
 
 export function nameForm(gameId, { onentered, notice }) {
   const field = h("input", { type: "text", maxlength: 20, autocomplete: "nickname", spellcheck: "false", "aria-label": t("board.name"), placeholder: t("board.name") });
-  field.value = localStorage.getItem(STORED) ?? "";
+  field.value = savedName();
   const button = h("button", { class: "stamp-button", type: "submit" }, t("board.enter"));
   const form = h("form", { class: "sign" }, field, button);
   form.addEventListener("submit", async (event) => {
@@ -42,7 +45,7 @@ export function nameForm(gameId, { onentered, notice }) {
     button.disabled = true;
     try {
       const { name, ranks } = await post(`v1/games/${gameId}/score`, { name: field.value });
-      localStorage.setItem(STORED, name);
+      saveName(name);
       form.replaceWith(h("p", { class: "signed", role: "status" }, t("board.entered", { name, day: number(ranks.day), all: number(ranks.all) })));
       onentered();
     } catch (error) {

@@ -224,7 +224,8 @@ export function mount(root, { notice, status, again }) {
     word.textContent = t("pictionary.ready");
     overline.textContent = t("view.pictionary");
     actions.replaceChildren(button("stamp-button", t("pictionary.start"), () => begin("pictionary"), { image: "pencil" }),
-      button("plain-button", t("pictionary.infinite"), () => begin("infinite")));
+      button("plain-button", t("pictionary.infinite"), () => begin("infinite")),
+      button("plain-button", t("view.race"), () => { location.hash = "#/race"; }));
     skip.disabled = true;
     showVoice();
   }

@@ -1,0 +1,253 @@
+// Race: a room by link, the same word for all, and the first drawing that the machine recognises wins.
+//
+// The server deals the word, judges and keeps time; this page shows the room as the server last told it. Reached from
+// Pictionary, or by the link #/race/CODE.
+
+import { get, post } from "../api.js";
+import { h } from "../dom.js";
+import { Guesser } from "../guesser.js";
+import { label, language, number, t } from "../i18n.js";
+import { savedName, saveName } from "../leaderboard.js";
+import { makePad } from "../pad.js";
+import { button, makeClock, makeSpoken, makeVerdict, reason } from "../parts.js";
+import { makePlayers } from "../players.js";
+import { simplify } from "../render.js";
+import { Table } from "../table.js";
+import { hush, say } from "../voice.js";
+
+export const id = "race";
+export const parent = "pictionary";
+
+let opened = null; // the room that this page has just opened, under a name that it knows
+
+const codeOf = (hash) => /^#\/?race\/([a-z0-9]+)/.exec(hash)?.[1] ?? null;
+const linkTo = (code) => new URL(`#/race/${code}`, location.href).href;
+
+export function mount(root, { notice, status, again }) {
+  const code = codeOf(location.hash);
+  let me = null; // my number at the table
+  let room = null; // the room, as the server last told
+  let stage = ""; // phase and number of what is shown, so that a round begins and ends once
+
+  const verdict = makeVerdict();
+  const { overline, word, share } = verdict;
+  share.setAttribute("role", "timer");
+  const murmur = h("p", { class: "murmur" });
+  const actions = h("div", { class: "feedback" });
+  const invitation = h("div", { class: "invite" });
+  const players = makePlayers();
+  const spoken = makeSpoken();
+  const pad = makePad({ onchange: drawn });
+  const stamp = h("p", { class: "mark", "aria-hidden": "true" });
+  pad.paper.append(h("div", { class: "cover" }, h("p", { class: "title" }, t("view.race")), h("p", {}, t("race.rules"))), stamp);
+  root.append(h("section", { class: "draw game race" }, pad.element,
+    h("div", { class: "margin" }, verdict.element, murmur, actions, players.element, invitation), spoken));
+  const section = root.firstElementChild;
+
+  // The server ends the round; a clock that is a little ahead only waits.
+  const clock = makeClock({ verdict, section, hurry: 5, onend: () => {} });
+  const guesser = new Guesser({ onanswer: answered, onerror: failed },
+    (strokes) => table.ask(room.number, simplify(strokes)));
+  const table = code && new Table(code, {
+    onwelcome: ({ player }) => { me = player; status(); },
+    onroom: show,
+    onerror: failed,
+    onlost: () => status({ offline: true }),
+    onend: ended,
+  });
+  const name = (who) => room.players.find((player) => player.id === who)?.name ?? "";
+
+  function failed(error) {
+    // A late drawing of a round that has just ended is no news.
+    if (error.status === 409) return;
+    if (error.status === 0) status({ offline: true });
+    else if (error.status !== 503) notice(reason(error), "bad");
+  }
+
+  function drawn(strokes) {
+    if (room?.phase !== "drawing") return;
+    if (strokes.some(([xs]) => xs.length > 1)) guesser.ask(strokes);
+    else guesser.forget();
+  }
+
+  function answered({ predictions, unsure }) {
+    if (room.phase !== "drawing") return;
+    const text = unsure ? t("pictionary.watching") : `${label(predictions[0].label)}?`;
+    if (murmur.textContent === text) return;
+    murmur.textContent = text;
+    if (!unsure) say(t("pictionary.see", { label: label(predictions[0].label) }), language());
+  }
+
+  function show(next) {
+    room = next;
+    const now = `${room.phase} ${room.number}`;
+    if (now !== stage) {
+      stage = now;
+      ({ lobby: wait, countdown: prepare, drawing: begin, over: finish })[room.phase]();
+    } else if (room.left !== null) clock.correct(room.left);
+    players.show(room, me);
+    offer();
+  }
+
+  function set(kind, { open = false } = {}) {
+    section.classList.remove("playing", "over", "won", "lost", "hurry");
+    if (kind) section.classList.add(...kind.split(" "));
+    pad.open(open);
+    clock.stop();
+    guesser.forget();
+    verdict.underline(0);
+  }
+
+  function wait() {
+    set("");
+    overline.textContent = t("view.race");
+    word.textContent = t("pictionary.ready");
+    share.textContent = "";
+  }
+
+  function prepare() {
+    set("");
+    pad.sheet.clear();
+    overline.textContent = t("race.round", { number: number(room.number) });
+    word.textContent = t("race.soon");
+    spoken.textContent = t("race.soon");
+    clock.start(room.seconds);
+    clock.correct(room.left);
+  }
+
+  function begin() {
+    set("playing", { open: true });
+    pad.canvas.focus({ preventScroll: true });
+    overline.textContent = t("pictionary.draw");
+    word.textContent = label(room.word);
+    murmur.textContent = t("pictionary.watching");
+    spoken.textContent = `${t("pictionary.draw")}: ${label(room.word)}`;
+    clock.start(room.seconds);
+    clock.correct(room.left);
+  }
+
+  function finish() {
+    const mine = room.winner === me;
+    set(`over ${mine ? "won" : "lost"}`);
+    const text = room.winner === null ? t("pictionary.lost") : mine ? t("race.won.you") : t("race.won", { name: name(room.winner) });
+    stamp.textContent = text;
+    overline.textContent = text;
+    word.textContent = label(room.word);
+    share.textContent = room.took === null ? "" : t("pictionary.seconds", { seconds: number(room.took, 1) });
+    verdict.underline(mine ? 1 : 0);
+    murmur.textContent = "";
+    spoken.textContent = `${text} ${label(room.word)}`;
+    say(text, language(), { urgent: true });
+  }
+
+  // What one may do now; made anew only when it changes, so that the focus stays.
+  function offer() {
+    const here = room.players.filter((player) => player.here).length;
+    const may = room.phase === "lobby" || room.phase === "over";
+    const hosting = room.host === me;
+    const state = may ? `${room.phase} ${hosting} ${here > 1} ${room.host}` : "";
+    if (actions.dataset.state !== state) {
+      actions.dataset.state = state;
+      const text = room.phase === "over" ? t("pictionary.next") : t("pictionary.start");
+      const go = hosting && here > 1 && button("stamp-button", text, () => table.say("start"), { image: "pencil" });
+      actions.replaceChildren(...!may ? [] : [go || h("p", { class: "patience" }, here < 2 ? t("race.alone") : t("race.patience", { name: name(room.host) })),
+        button("plain-button", t("race.leave"), leave)]);
+      if (go && room.phase === "over") go.focus({ preventScroll: true });
+    }
+    invitation.hidden = !may || room.players.length === 8;
+    if (!invitation.hidden && !invitation.firstChild) invite();
+  }
+
+  function invite() {
+    const field = h("input", { type: "text", class: "field", readonly: true, "aria-label": t("race.invite"), onfocus: () => field.select() });
+    field.value = linkTo(code);
+    const copy = async () => {
+      try {
+        await navigator.clipboard.writeText(field.value);
+        notice(t("race.copied"));
+      } catch {
+        // Only pages on https and localhost may write there; the link is selected, to be copied by hand.
+        field.focus();
+      }
+    };
+    const share = () => navigator.share({ title: t("view.race"), url: field.value }).catch(() => {});
+    invitation.append(h("p", {}, t("race.invite")), h("div", { class: "sign" }, field,
+      button("plain-button", t("race.copy"), copy), navigator.share && button("plain-button", t("race.share"), share)));
+  }
+
+  function leave() {
+    table.leave();
+    location.hash = "#/pictionary";
+  }
+
+  // There is no way back by itself: why, and what one can do.
+  function ended(error) {
+    set("");
+    stage = "";
+    murmur.textContent = "";
+    invitation.hidden = true;
+    players.element.replaceChildren();
+    overline.textContent = t("view.race");
+    word.textContent = t("race.closed");
+    share.textContent = "";
+    actions.removeAttribute("data-state");
+    if (error.status === 1) {
+      word.textContent = t("race.elsewhere");
+      actions.replaceChildren(button("stamp-button", t("race.here"), again));
+      return;
+    }
+    notice(reason(error), "bad");
+    askName(error.status === 422 ? t("race.join") : t("race.open"), error.status === 422 ? enter : open);
+  }
+
+  function askName(text, onname) {
+    const field = h("input", { type: "text", maxlength: 20, autocomplete: "nickname", spellcheck: "false", required: true, "aria-label": t("board.name"), placeholder: t("board.name") });
+    field.value = savedName();
+    actions.replaceChildren(h("form", { class: "sign", onsubmit: (event) => { event.preventDefault(); onname(field.value); } },
+      field, h("button", { class: "stamp-button", type: "submit" }, text)));
+  }
+
+  async function open(chosen) {
+    try {
+      opened = (await post("v1/race/rooms", {})).room;
+      saveName(chosen);
+      location.hash = `#/race/${opened}`;
+    } catch (error) {
+      notice(reason(error), "bad");
+    }
+  }
+
+  function enter(chosen) {
+    saveName(chosen);
+    actions.replaceChildren();
+    table.join(chosen);
+  }
+
+  async function intro() {
+    wait();
+    players.element.replaceChildren();
+    if (!code) return askName(t("race.open"), open);
+    // Who has a seat, or has just opened the room, said the name already.
+    if (table.known || opened === code) return enter(savedName());
+    try {
+      const found = await get(`v1/race/rooms/${code}`);
+      if (room) return;
+      overline.textContent = found.players.length ? t("race.with", { names: found.players.join(", ") }) : t("view.race");
+      askName(t("race.join"), enter);
+    } catch (error) {
+      ended(error);
+    }
+  }
+
+  intro();
+  return () => {
+    table?.close();
+    clock.stop();
+    guesser.forget();
+    hush();
+    players.dispose();
+    pad.dispose();
+  };
+}
+
+export default { id, parent, mount };

@@ -1,0 +1,127 @@
+"""A race of two pages in a real browser: by link, with a page that is loaded again in the middle."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.web.test_draw import CONTRASTS, PHONE
+from tests.web.test_pictionary import draw, expect, press
+
+pytestmark = pytest.mark.browser
+
+# A drawing of the one is at no moment taken for the other.
+OPPOSITE = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
+
+
+def open_room(page: Any, name: str) -> str:
+    """Open a room from Pictionary; return its link, as the page shows it."""
+    press(page, "Race")
+    page.get_by_role("textbox", name="Your name").fill(name)
+    press(page, "Open a room")
+    link = page.get_by_role("textbox", name="Send this link to the others:")
+    expect(link).to_be_visible()
+    return str(link.input_value())
+
+
+def enter(visit: Callable[..., Any], link: str, name: str, **options: Any) -> Any:
+    """Follow a link to a room in a browser of one's own, and join."""
+    page = visit(path=re.sub("^[^#]*", "", link), **options)
+    page.get_by_role("textbox", name="Your name").fill(name)
+    press(page, "Join")
+    return page
+
+
+def names(page: Any) -> list[str]:
+    return list(page.locator(".players .who").all_inner_texts())
+
+
+def test_two_players_one_of_whom_loads_the_page_again(visit: Callable[..., Any]) -> None:
+    ada = visit(path="#/pictionary")
+    link = open_room(ada, "Ada")
+    expect(ada.get_by_text("Waiting for a second player")).to_be_visible()
+    bo = enter(visit, link, "<b>Bo</b>", **PHONE)
+    expect(ada.locator(".players li")).to_have_count(2)
+    assert names(ada) == names(bo) == ["Ada", "<b>Bo</b>"]
+    expect(bo.get_by_text("Ada begins the round.")).to_be_visible()
+    assert bo.get_by_role("button", name="Start", exact=True).count() == 0
+    press(ada, "Start")
+    for page in (ada, bo):
+        expect(page.locator(".game.playing")).to_be_visible()
+    word = bo.locator(".verdict .word").inner_text()
+    expect(ada.locator(".verdict .word")).to_have_text(word)
+
+    bo.reload()
+    expect(bo.locator(".game.playing")).to_be_visible()
+    expect(bo.locator(".verdict .word")).to_have_text(word)
+    assert names(bo) == ["Ada", "<b>Bo</b>"], "the same seat"
+
+    wrong = OPPOSITE[word]
+    draw(ada, wrong)
+    expect(bo.locator(".players .guess").first).to_have_text(f"{wrong}?")
+    draw(bo, word)
+    for page in (ada, bo):
+        expect(page.locator(".game.over")).to_be_visible()
+        expect(page.locator(".players .value").last).to_have_text("1")
+    expect(bo.locator(".mark")).to_have_text("You win")
+    expect(ada.locator(".mark")).to_have_text("<b>Bo</b> wins")
+    assert ada.locator(".players b").count() == 0
+    ada.wait_for_timeout(600)
+    ink = """() => [...document.querySelectorAll(".players canvas")].map((c) =>
+      c.getContext("2d").getImageData(0, 0, c.width, c.height).data.filter((v, i) => i % 4 === 3 && v > 0).length)"""
+    assert len(counts := ada.evaluate(ink)) == 2
+    assert min(counts) > 50, "both drawings are shown"
+    assert ada.evaluate("document.activeElement.textContent") == "Next word", "Enter goes on"
+
+    ada.keyboard.press("Enter")
+    expect(ada.locator(".game.playing")).to_be_visible()
+    assert ada.locator(".verdict .word").inner_text() != word
+    bo.get_by_role("link", name="Draw", exact=True).click()
+    expect(ada.locator(".players .notes").last).to_have_text("away")
+    draw(ada, ada.locator(".verdict .word").inner_text())
+    expect(ada.locator(".game.won")).to_be_visible()
+
+
+def test_a_player_in_two_windows_and_a_room_that_is_gone(visit: Callable[..., Any]) -> None:
+    ada = visit(path="#/pictionary")
+    link = open_room(ada, "Ada")
+    with ada.expect_popup() as popup:
+        # A window that a page opens has a copy of its session: the token too.
+        ada.evaluate("(link) => window.open(link)", link)
+    expect(popup.value.locator(".players .notes")).to_contain_text("you")
+    expect(ada.locator(".verdict .word")).to_have_text("You play in another window")
+    press(ada, "Play here")
+    expect(ada.locator(".players .who")).to_have_text("Ada")
+    expect(popup.value.locator(".verdict .word")).to_have_text("You play in another window")
+    popup.value.close()
+    press(ada, "Leave")
+    expect(ada.get_by_role("button", name="Infinite")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [{"width": 1280, "height": 800}, PHONE, {"width": 320, "height": 640}])
+def test_every_stage_is_readable_and_fits(visit: Callable[..., Any], scheme: str, size: dict[str, Any]) -> None:
+    ada = visit(path="#/pictionary", color_scheme=scheme, **size)
+
+    def check() -> None:
+        ada.wait_for_timeout(350)
+        assert ada.evaluate(CONTRASTS) == []
+        assert ada.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    press(ada, "Race")
+    check()
+    ada.go_back()
+    link = open_room(ada, "Ada")
+    check()
+    enter(visit, link, "A player with a long")
+    expect(ada.locator(".players li")).to_have_count(2)
+    check()
+    press(ada, "Start")
+    expect(ada.locator(".game.playing")).to_be_visible()
+    check()
+    draw(ada, ada.locator(".verdict .word").inner_text())
+    expect(ada.locator(".game.won")).to_be_visible()
+    check()
