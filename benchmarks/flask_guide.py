@@ -1,4 +1,9 @@
-"""The service that the guides would write around the same bundle: Flask, Pillow, `model(x)`. For http_latency.py."""
+"""The service that the guides would write around the same bundle: Flask, Pillow, `model(x)`. For http_latency.py.
+
+    pip install flask waitress
+
+Served by waitress: Flask's own server closes every connection, and opening one costs more than the model.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ import numpy as np
 import torch
 from flask import Flask, jsonify, request
 from PIL import Image, ImageOps
-from werkzeug.serving import WSGIRequestHandler
+from waitress.server import create_server
 
 import inksight
 
@@ -33,6 +38,6 @@ def predict():  # type: ignore[no-untyped-def]
 
 
 if __name__ == "__main__":
-    # Connections stay open, as for the other side: opening one for each request would cost more than the model.
-    WSGIRequestHandler.protocol_version = "HTTP/1.1"
-    app.run(port=0)
+    server = create_server(app, host="127.0.0.1", port=0)
+    print(f"Running on http://127.0.0.1:{server.effective_port}", file=sys.stderr, flush=True)
+    server.run()

@@ -20,6 +20,7 @@ import platform
 import random
 import re
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -28,7 +29,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,11 @@ async def at_rate(port: int, requests: Sequence[bytes], rate: float, seconds: fl
     total = int(rate * seconds)
     done = loop.create_future()
 
-    def due(at: float, request: bytes) -> None:
+    def due(request: bytes) -> None:
+        # The loop's own clock ticks in milliseconds, which is as long as an answer takes.
+        send(time.perf_counter(), request)
+
+    def send(at: float, request: bytes) -> None:
         if free:
             connection = free.popleft()
             connection.ask(request).add_done_callback(lambda answer: finish(at, connection, answer))
@@ -99,18 +104,17 @@ async def at_rate(port: int, requests: Sequence[bytes], rate: float, seconds: fl
 
     def finish(at: float, connection: Connection, answer: asyncio.Future[int]) -> None:
         nonlocal bad
-        times.append(loop.time() - at)
+        times.append(time.perf_counter() - at)
         bad += answer.result() != 200
         free.append(connection)
         if late:
-            due(*late.popleft())
+            send(*late.popleft())
         if len(times) == total:
             done.set_result(None)
 
     start = loop.time() + 0.1
     for index in range(total):
-        at = start + index / rate
-        loop.call_at(at, due, at, requests[index % len(requests)])
+        loop.call_at(start + index / rate, due, requests[index % len(requests)])
     await done
     for connection in free:
         connection.transport.close()
@@ -202,12 +206,22 @@ def server(command: Sequence[str], pattern: str) -> Iterator[tuple[subprocess.Po
             raise SystemExit(f"{command} ended before it printed its address")
         # What it prints later must not fill the pipe.
         threading.Thread(target=deque, args=(process.stderr, 0), daemon=True).start()
-        time.sleep(3)
+        _wait_for(int(found[1]))
+        time.sleep(1)
         yield process, int(found[1])
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=20)
         home.cleanup()
+
+
+def _wait_for(port: int) -> None:
+    """Return when something accepts connections at the port; gives up after a minute."""
+    for _ in range(600):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.1)
+    raise SystemExit(f"nothing answers at port {port}")
 
 
 def tree(process: subprocess.Popen[str]) -> list[str]:

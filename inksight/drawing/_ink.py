@@ -5,7 +5,7 @@ Not guaranteed: right answers where ink is no darker (or lighter) than the shado
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Grey = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+Number = TypeVar("Number", np.uint8, np.float32)
 
 LONGEST = 400
 """Larger pictures are reduced to at most this many pixels a side, twice what lines are widened at."""
@@ -120,35 +121,58 @@ def _select(difference: Floats, noise: float, *, on_paper: bool) -> Grey:
     grain = 1.5 * float(np.median(np.abs(difference[::2, ::2])))
     if peak < (max(1.6 * CONTRAST, 8 * grain) if on_paper else CONTRAST):
         return np.zeros_like(contrast)
-    strong = contrast > STRONG * peak
     weak = contrast > ((STRONG + WEAK) / 2 if on_paper else WEAK) * peak
     parts, count = ndimage.label(weak, np.ones((3, 3)))
-    area = np.bincount(parts.ravel(), minlength=count + 1)
-    keep = np.bincount(parts[strong], minlength=count + 1) > 0
+    # Ink is a small share of a picture: looking at its pixels alone is several times as fast.
+    inked = parts[weak]
+    area = np.bincount(inked, minlength=count + 1)
+    keep = np.bincount(inked, contrast[weak] > STRONG * peak, minlength=count + 1) > 0
     # A dot of the pen covers three quarters of its width squared; less is a speck.
     keep &= area >= max(0.4 * line_width(weak) ** 2, 6.0 if noise > 1 else 0.0)
     if on_paper:
         at_edge = np.bincount(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]), minlength=count + 1)
         # A drawing may run off the sheet, but not along its edge.
-        keep &= (at_edge == 0) | ((area > area[1:].sum() / 2) & (at_edge < sum(parts.shape) / 5))
-    keep[0] = False
+        keep &= (at_edge == 0) | ((area > len(inked) / 2) & (at_edge < sum(parts.shape) / 5))
+    kept = weak.view(np.uint8)
+    if not keep[1:].all():
+        kept = np.zeros_like(contrast)
+        kept[weak] = keep[inked]
     # Near strong ink the edge is at half of that; near weak ink it is at half of the weak.
-    near = np.maximum(_highest(contrast, 2), round(STRONG * peak)).astype(np.float32)
-    level = (contrast * (255 / near)).astype(np.uint8)
-    return level * _highest(keep.astype(np.uint8)[parts], 1)
+    near = np.maximum(highest(contrast, 2), np.uint8(round(STRONG * peak)))
+    level = (contrast * (np.float32(255) / near)).astype(np.uint8)
+    return level * highest(kept, 1)
 
 
-def _highest(values: Grey, reach: int) -> Grey:
+def highest(values: npt.NDArray[Number], reach: int) -> npt.NDArray[Number]:
     """Maximum over the square of `reach` pixels around each; by shifting, 6 times as fast as SciPy's filter."""
-    height, width = values.shape
-    padded = np.pad(values, reach)
-    rows = padded[:height].copy()
-    for shift in range(1, 2 * reach + 1):
-        np.maximum(rows, padded[shift : shift + height], out=rows)
-    highest = rows[:, :width].copy()
-    for shift in range(1, 2 * reach + 1):
-        np.maximum(highest, rows[:, shift : shift + width], out=highest)
-    return highest
+    for axis in (0, 1):
+        result = values.copy()
+        for shift in range(1, reach + 1):
+            for to, of in ((slice(shift, None), slice(None, -shift)), (slice(None, -shift), slice(shift, None))):
+                part = result[to] if axis == 0 else result[:, to]
+                np.maximum(part, values[of] if axis == 0 else values[:, of], out=part)
+        values = result
+    return values
+
+
+def distance(mask: Mask, reach: int) -> Floats:
+    """Distance of each pixel of the mask to the nearest one outside it, exact up to `reach` and at least that beyond.
+
+    One axis after the other, as in Felzenszwalb and Huttenlocher (2012), but by shifting whole arrays: with a small
+    reach a third of the time of SciPy's transform, which knows no bound.
+    """
+    rows = np.where(mask, np.uint8(reach + 1), np.uint8(0))
+    for _ in range(reach):
+        step = rows + np.uint8(1)
+        np.minimum(rows[1:], step[:-1], out=rows[1:])
+        np.minimum(rows[:-1], step[1:], out=rows[:-1])
+    squares = rows.astype(np.int16) ** 2
+    nearest = squares.copy()
+    for shift in range(1, reach + 1):
+        across = squares + np.int16(shift * shift)
+        np.minimum(nearest[:, shift:], across[:, :-shift], out=nearest[:, shift:])
+        np.minimum(nearest[:, :-shift], across[:, shift:], out=nearest[:, :-shift])
+    return np.sqrt(nearest, dtype=np.float32)
 
 
 def _noise(picture: Floats) -> float:

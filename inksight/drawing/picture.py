@@ -26,7 +26,13 @@ Floats = npt.NDArray[np.float32]
 WORK = 192
 """Pixels of the drawing's longer side while widths are changed: 1.3 units of the renderer's box each."""
 
-_SUB = 8
+_BRUSH = int(WORK * LINE_WIDTH / BOX)
+"""More than the renderer's brush reaches from a line's centre, in pixels of WORK."""
+
+_THICK = 12
+"""Half the width of lines, in pixels of WORK, up to which a quick way finds how deep a pixel lies in the ink."""
+
+_SUB = 4
 """Samples per pixel of the bitmap and axis."""
 
 
@@ -82,7 +88,7 @@ def _depth(ink: npt.NDArray[np.uint8]) -> tuple[Floats, float, float]:
     from scipy import ndimage
     from skimage.morphology import skeletonize
 
-    from inksight.drawing._ink import line_width
+    from inksight.drawing._ink import distance, highest, line_width
 
     top, bottom, left, right = _bounds(ink > 127)
     crop = ink[top:bottom, left:right]
@@ -91,9 +97,12 @@ def _depth(ink: npt.NDArray[np.uint8]) -> tuple[Floats, float, float]:
     height, width = (max(1, round(side * scale)) for side in crop.shape)
     scaled = np.asarray(Image.fromarray(crop).resize((width, height), Image.Resampling.BILINEAR))
     # Lines thinner than a pixel of the scaled picture never reach half of its grey.
-    mask = np.pad(scaled > 255 * min(0.5, 0.45 * line_width(mask) * scale), int(WORK * LINE_WIDTH / BOX))
-    depth = ndimage.distance_transform_edt(mask) - ndimage.distance_transform_edt(~mask)
-    ridge = depth[(depth == ndimage.maximum_filter(depth, 3)) & mask]
+    mask = np.pad(scaled > 255 * min(0.5, 0.45 * line_width(mask) * scale), _BRUSH)
+    inside = distance(mask, _THICK)
+    if inside.max() > _THICK:
+        inside = ndimage.distance_transform_edt(mask).astype(np.float32)
+    ridge = inside[(inside == highest(inside, 1)) & mask]
+    depth = inside - distance(~mask, _BRUSH)
     line = 2 * float(np.median(ridge)) - 0.5
     if line < 6:  # in whole pixels too coarse; area by outline is finer, but where lines touch it is too much
         line = min(0.96 * line_width(mask), line + 0.75)

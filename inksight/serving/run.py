@@ -102,5 +102,7 @@ def _listen(settings: ServeSettings) -> socket.socket:
             f"--host {settings.host} --port {settings.port} cannot be used: {error.strerror or error}",
             hint="Stop what listens there, or give another --port (0 picks a free one).",
         ) from None
+    # From here on connections wait instead of being refused: the address may be told before a worker accepts them.
+    listener.listen(2048)
     listener.set_inheritable(True)
     return listener

@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from scipy import ndimage
 
 from inksight.drawing import from_picture, render_many, simplify
+from inksight.drawing._ink import distance
 from inksight.errors import DrawingError
 from tests.drawing import oracle
 from tests.drawing.pictures import Picture, difference, paint, photograph, turned
@@ -190,3 +193,15 @@ def test_faint_pencil(shared_data: Path) -> None:
     rng = np.random.default_rng(5)
     faint = [255 - (255 - paint(drawing, 400, 4)) // 4 for drawing in strokes]
     assert difference(np.stack([from_picture(photograph(picture, rng)) for picture in faint]), bitmaps)[0] < 5
+
+
+@given(hnp.arrays(np.bool_, st.tuples(st.integers(2, 40), st.integers(2, 40))), st.integers(1, 12))
+@settings(max_examples=100, deadline=None)
+def test_the_bounded_distance_is_scipys_up_to_its_bound(mask: NDArray[np.bool_], reach: int) -> None:
+    # SciPy leaves it undefined when there is nothing to be distant from.
+    mask[0, 0] = False
+    exact = ndimage.distance_transform_edt(mask)
+    ours = distance(mask, reach)
+    near = exact <= reach
+    np.testing.assert_allclose(ours[near], exact[near], rtol=1e-6)
+    assert (ours[~near] > reach).all()
