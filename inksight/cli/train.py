@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,14 +35,21 @@ def train(
         str | None, typer.Option("--from-study", metavar="NAME", help="Use what `inksight tune` found best.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, max=64, help="Processes on this machine that train the model together.")
+    ] = 1,
     as_json: JsonFlag = False,
     options: dict[str, Any] = {},  # noqa: B006  (filled in by settings_options)
     config: Path | None = None,
 ) -> None:
     """Train a model, judge it on the test split and save it as a bundle.
 
-    What DATA needs is fetched and prepared first. Several processes: torchrun --nproc-per-node N -m inksight train ...
+    What DATA needs is fetched and prepared first. Several machines: torchrun ... -m inksight train (docs/scale.md).
     """
+    if workers > 1 and "WORLD_SIZE" not in os.environ:
+        from inksight.training.launch import launch
+
+        raise typer.Exit(launch(workers, sys.argv[1:]))
     model = _model_name(model, backbone)
     model_options = _key_values(option or [])
     if from_study:

@@ -1,7 +1,8 @@
 """Several processes that train one model: who we are, and the few sums and votes that they share.
 
-Started by `torchrun --nproc-per-node N -m inksight train ...`, which sets RANK, WORLD_SIZE and LOCAL_RANK. Gloo
-connects CPU processes, NCCL GPUs. A process on its own gets the same functions, which then cost nothing.
+Started by `inksight train --workers N` (launch.py), or on several machines by torchrun; both set RANK, WORLD_SIZE and
+LOCAL_RANK. Gloo connects CPU processes, NCCL GPUs. A process on its own gets the same functions, which then cost
+nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from datetime import timedelta
 import torch
 from torch import Tensor, distributed, nn
 
+from inksight.errors import TrainingError
 from inksight.training.feed import Share
+from inksight.training.interrupt import end_with_parent
+from inksight.training.launch import MEETING
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,18 @@ class Group:
         distributed.broadcast_object_list(box)
         return box[0]
 
+    def same(self, *models: nn.Module | None) -> None:
+        """Give every process the leader's weights and buffers.
+
+        DDP averages gradients only: statistics of batch normalisation are each process's own until then, and weights
+        would drift apart between different processors.
+        """
+        if self.world > 1:
+            with torch.no_grad():
+                for model in models:
+                    for value in model.state_dict().values() if model is not None else ():
+                        distributed.broadcast(value, 0)
+
     def wrap(self, model: nn.Module, device: torch.device, *, some_unused: bool = False) -> nn.Module:
         """Return the model to call in training: it averages gradients over the processes.
 
@@ -84,11 +100,27 @@ def process_group() -> Iterator[Group]:
         torch.cuda.set_device(local_rank)
     joined = not distributed.is_initialized()  # Ray Train joins for us
     if joined:
-        # Shorter than torch's 30 minutes: when one process dies, the others should notice.
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=timedelta(minutes=10))
+        # Others wait while the leader fetches and prepares data, or judges. A process that dies is noticed at once, by
+        # its closed connections; the time limit is for a network that goes silent.
+        distributed.init_process_group(
+            "cpu:gloo,cuda:nccl" if gpus else "gloo",
+            init_method=os.environ.get(MEETING),
+            rank=int(os.environ["RANK"]),
+            world_size=world,
+            timeout=timedelta(hours=6),
+        )
     try:
+        if MEETING in os.environ:
+            end_with_parent()
         local_world = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         yield Group(distributed.get_rank(), distributed.get_world_size(), local_rank, local_world)
+    except RuntimeError as error:
+        if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
+            raise
+        raise TrainingError(
+            f"the connection to another process of this training was lost ({str(error).splitlines()[0]})",
+            hint="The run stays at its last checkpoint: --resume goes on.",
+        ) from error
     finally:
         if joined:
             distributed.destroy_process_group()

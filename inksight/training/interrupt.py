@@ -1,7 +1,8 @@
-"""Ctrl-C and SIGTERM in a training: finish the step, write a checkpoint, then stop."""
+"""Ctrl-C and SIGTERM in a training: finish the step, write a checkpoint, then stop. So too when the parent is gone."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -45,3 +46,14 @@ class Interruption:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore()
+
+
+def end_with_parent() -> None:
+    """Watch standard input, a pipe that closes with the parent, however that dies: then send ourselves SIGTERM."""
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()

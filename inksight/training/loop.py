@@ -211,6 +211,7 @@ def fit(
                     save_last()
                     saved_at = time.monotonic()
 
+            group.same(model, ema.module if ema else None)
             entry = _record(state, settings.learning_rate * factor, group, device)
             candidates: dict[str, nn.Module] = {"val_": model} | ({"ema_val_": ema.module} if ema else {})
             if task.val.rows:

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import signal
 import sys
-import threading
 import time
 import traceback
 from contextlib import closing
@@ -21,13 +18,14 @@ from typing import Any
 from filelock import FileLock
 
 from inksight.errors import DataError, InksightError
+from inksight.training.interrupt import end_with_parent
 from inksight.tuning.jobs import STOPPED, Job, write_error
 from inksight.workspace import workspace, write_text
 
 
 def main(folder: Path) -> int:
     """Run the job in `folder`; returns the exit code."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     # One that was left behind by a killed parent may still be writing its last checkpoint.
     with FileLock(folder / "lock"):
         if (folder / "result.json").exists():
@@ -145,13 +143,6 @@ def _right(folder: Path, job: Job, split: str) -> str:
         _, probabilities = answers_of(classifier, dataset.images(split))
         right = probabilities.argmax(axis=1) == dataset.labels(split)
     return base64.b64encode(np.packbits(right).tobytes()).decode()
-
-
-def _end_with_parent() -> None:
-    """Wait until the pipe on standard input closes; then the first signal writes a checkpoint and ends the training."""
-    while os.read(0, 4096):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

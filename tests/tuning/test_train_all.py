@@ -173,8 +173,8 @@ def test_a_job_that_is_killed_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_job_ends_when_its_parent_does(tmp_path: Path) -> None:
     """A parent that is killed closes the pipe; its job then ends by itself."""
     script = (
-        "import sys, threading, time; from inksight.tuning.job import _end_with_parent\n"
-        "threading.Thread(target=_end_with_parent, daemon=True).start()\n"
+        "import time; from inksight.training.interrupt import end_with_parent\n"
+        "end_with_parent()\n"
         "print('ready', flush=True); time.sleep(300)"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
