@@ -321,6 +321,9 @@ class TuneSettings(Settings):
         choices=("hyperband", "median", "none"),
     )
     jobs: int = setting(1, "Worker processes; the cores are shared out among them.", at_least=1, at_most=64)
+    ray: str = setting(
+        "", "Run the trials, --jobs at once, on a Ray cluster: HOST:PORT, or local for one made here; none: here."
+    )
     study: str = setting("", "Name of the study, to go on with or to start; none: <dataset>-<model>-<objective>.")
     mlflow: str = setting("", "Address of an MLflow server that gets each trial as a run; none: no server.")
     seed: int = setting(0, "What is tried first follows from it.", at_least=0)
@@ -341,6 +344,7 @@ class TrainAllSettings(Settings):
     )
     fast: bool = setting(False, "Only see that everything works: little data and at most 2 epochs per job.")
     jobs: int = setting(1, "Jobs at once; the cores are shared out among them.", at_least=1, at_most=64)
+    ray: str = setting("", "Run the jobs on a Ray cluster: HOST:PORT, or local for one made here; none: here.")
     auto_cleanup: bool = setting(False, "After each job, remove old versions of its model and failed uploads.")
     keep: int = setting(3, "With --auto-cleanup: newest versions of each model that stay.", at_least=1)
 

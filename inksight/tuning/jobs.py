@@ -90,12 +90,19 @@ class Handle(Protocol):
 class Runner(Protocol):
     """Where jobs run."""
 
+    @property
+    def threads(self) -> int:
+        """Threads that each job gets."""
+
     def start(self, job: Job, folder: Path) -> Handle:
         """Start a job whose folder is ready."""
 
 
 class LocalRunner:
-    """Runs each job as a process on this machine."""
+    """Runs each job as a process on this machine, whose cores `jobs` at once share."""
+
+    def __init__(self, jobs: int) -> None:
+        self.threads = max(1, cores() // jobs)
 
     def start(self, job: Job, folder: Path) -> Handle:
         """Start the job's process."""
@@ -152,6 +159,11 @@ class JobProcess:
         """Close this end of the pipe."""
         if self.process.stdin is not None:
             self.process.stdin.close()
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def prepare_folder(job: Job, folder: Path) -> None:

@@ -6,11 +6,13 @@ like ours they are migrated with Alembic, and two sets of migrations cannot shar
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
 from inksight.errors import UnavailableError
 from inksight.workspace import workspace
@@ -27,8 +29,9 @@ def open_storage() -> RDBStorage:
     options: dict[str, Any] = {}
     try:
         if url.drivername.startswith("sqlite"):
-            place.home.mkdir(parents=True, exist_ok=True)
-            url = url.set(database=str(place.home / "tuning.db"))
+            file = Path(url.database or place.home / "inksight.db").with_name("tuning.db")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            url = url.set(database=str(file))
             # Several workers write; the default of 5 s is short for a busy disk.
             options = {"connect_args": {"timeout": 60}}
         else:
@@ -37,7 +40,8 @@ def open_storage() -> RDBStorage:
             with engine.begin() as connection:
                 connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
             engine.dispose()
-            options = {"connect_args": {"options": f"-csearch_path={SCHEMA}"}, "pool_pre_ping": True}
+            # No pool: studies are opened often and briefly, and a server that was restarted is met afresh.
+            options = {"connect_args": {"options": f"-csearch_path={SCHEMA}"}, "poolclass": NullPool}
         return RDBStorage(
             url.render_as_string(hide_password=False),
             engine_kwargs=options,

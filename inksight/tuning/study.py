@@ -111,6 +111,13 @@ def _run_all(
     trials: Trials, study: optuna.Study, settings: TuneSettings, left: int, deadline: float | None, say: Any
 ) -> None:
     timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+    if settings.ray:
+        from inksight.tuning.cluster import connected
+        from inksight.tuning.ray_trials import run_trials
+
+        with connected(settings.ray) as cluster:
+            run_trials(cluster, trials, settings, left, deadline, say)
+        return
     if settings.jobs == 1:
         _work(trials, study, left, timeout, say)
         return
@@ -140,9 +147,16 @@ def _run_all(
 
 def _worker(trials: Trials, name: str, settings: TuneSettings, number: int, share: int, timeout: float | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    work(trials, name, settings, number, share, timeout, lambda line: print(line, flush=True))
+
+
+def work(
+    trials: Trials, name: str, settings: TuneSettings, number: int, share: int, timeout: float | None, say: Any
+) -> None:
+    """Run `share` trials of the study, as worker `number` of several."""
     # Workers with the same seed would all begin with the same trials.
     study = _load(name, replace(settings, seed=settings.seed + 1000 * number), trials.epochs)
-    _work(trials, study, share, timeout, lambda line: print(line, flush=True))
+    _work(trials, study, share, timeout, say)
 
 
 def _work(trials: Trials, study: optuna.Study, count: int, timeout: float | None, say: Any) -> None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -101,21 +100,40 @@ def train_all(
     """Run all jobs that are not finished yet and return the matrix, whose results and failures lie in its folder.
 
     `training` and `tuning` are settings of every training and search, over the recipes. `watch` is told the state of
-    all jobs a few times a second. Raises UsageError for what cannot be meant, ConflictError when the matrix runs
-    already or was begun otherwise, KeyboardInterrupt after all jobs have written their checkpoints.
+    all jobs a few times a second. Without a `runner` the settings say where jobs run. Raises UsageError for what
+    cannot be meant, ConflictError when the matrix runs already or was begun otherwise, KeyboardInterrupt after all
+    jobs have written their checkpoints.
     """
-    matrix, failed = plan(settings, dict(training or {}), dict(tuning or {}), say)
-    with _alone(matrix.folder):
-        for job, error in failed:
-            prepare_folder(job, matrix.folder_of(job))
-            write_text(matrix.folder_of(job) / "log.txt", f"error: {error.message}\n  {error.hint}\n")
-            write_error(matrix.folder_of(job), error.message, error.hint)
-        _run(matrix, {job.key for job, _ in failed}, settings.jobs, runner or LocalRunner(), watch)
+    with nullcontext(runner) if runner else _runner(settings) as where:
+        matrix, failed = plan(settings, dict(training or {}), dict(tuning or {}), where.threads, say)
+        with _alone(matrix.folder):
+            for job, error in failed:
+                prepare_folder(job, matrix.folder_of(job))
+                write_text(matrix.folder_of(job) / "log.txt", f"error: {error.message}\n  {error.hint}\n")
+                write_error(matrix.folder_of(job), error.message, error.hint)
+            _run(matrix, {job.key for job, _ in failed}, settings.jobs, where, watch)
     return matrix
 
 
+@contextmanager
+def _runner(settings: TrainAllSettings) -> Iterator[Runner]:
+    """Yield what runs the jobs: processes of this machine, or with --ray a cluster."""
+    if not settings.ray:
+        yield LocalRunner(settings.jobs)
+        return
+    from inksight.tuning.cluster import connected
+    from inksight.tuning.ray_runner import RayRunner
+
+    with connected(settings.ray) as cluster:
+        yield RayRunner(cluster, settings.jobs)
+
+
 def plan(
-    settings: TrainAllSettings, training: dict[str, Any], tuning: dict[str, Any], say: Callable[[str], None]
+    settings: TrainAllSettings,
+    training: dict[str, Any],
+    tuning: dict[str, Any],
+    threads: int,
+    say: Callable[[str], None],
 ) -> tuple[Matrix, list[tuple[Job, InksightError]]]:
     """Return the matrix with all its jobs, and those whose dataset could not be had with the reason.
 
@@ -142,7 +160,6 @@ def plan(
     folder = workspace().home / "matrices" / name
     _check_same(folder, asked)
     jobs, failed = [], []
-    threads = max(1, _cores() // settings.jobs)
     for data in dict.fromkeys(settings.datasets):
         problem = None
         found = {"dataset": _safe(Path(data).stem), "data": data, "sha256": ""}
@@ -293,8 +310,3 @@ def _once(prefix: str, say: Callable[[str], None]) -> Callable[[str, float], Non
 
 def _safe(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.+-]+", "-", text).strip("-.") or "data"
-
-
-def _cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

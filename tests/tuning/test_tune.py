@@ -72,6 +72,7 @@ def test_finds_a_planted_optimum(dataset: Path, monkeypatch: pytest.MonkeyPatch,
     assert "<script" not in page.read_text()
 
 
+@pytest.mark.usefixtures("any_database")
 def test_goes_on_where_it_stopped(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "train", planted)
     first = tune(dataset, model="simple_cnn", trials=5, epochs=2)
@@ -82,6 +83,7 @@ def test_goes_on_where_it_stopped(dataset: Path, monkeypatch: pytest.MonkeyPatch
         tune(dataset, model="convnet", trials=9, epochs=2, study=first.best.study)
 
 
+@pytest.mark.usefixtures("any_database")
 def test_a_failed_trial_is_recorded_and_the_search_goes_on(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def sometimes(data: Path, *, batch_size: int, **rest: Any) -> PlantedRun:
         if batch_size >= 128:
@@ -135,6 +137,7 @@ def test_real_trainings_by_two_workers_then_train_from_the_study(dataset: Path, 
     assert used["model_options"]["dropout"] == best.options["dropout"]
 
 
+@pytest.mark.usefixtures("any_database")
 def test_accuracy_against_parameters_gives_a_front(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "train", planted)
     found = tune(dataset, model="simple_cnn", trials=6, epochs=2, objective=["accuracy", "parameters"])
