@@ -158,9 +158,9 @@ def _whole_rows(sides: _Sides, rows: int, size: int) -> tuple[npt.NDArray[np.boo
     kept = np.flatnonzero(exact[key])
     side, row, before, key = side[kept], row[kept], before[kept], key[kept]
     # Intervals that touch are one.
-    touching = np.r_[(key[1:] == key[:-1]) & (before[1:] == before[:-1]), np.zeros(min(len(key), 1), bool)]
+    touching = np.concatenate([(key[1:] == key[:-1]) & (before[1:] == before[:-1]), np.zeros(min(len(key), 1), bool)])
     right = np.flatnonzero((np.cumsum(sides.edges.winding[side]) == 0) & ~touching)
-    left = np.r_[0, right[:-1] + 1][: len(right)]
+    left = np.concatenate([[0], right[:-1] + 1])[: len(right)]
     edges = sides.edges
     return exact, [
         delta

@@ -83,11 +83,11 @@ def outline(x: Ints, y: Ints, stroke: Ints, pen: Pen) -> Edges:
     """
     x, y, stroke = _drop_needless(x, y, stroke)
     same = stroke[1:] == stroke[:-1]
-    is_first, is_last = np.r_[True, ~same], np.r_[~same, True]
+    is_first, is_last = np.concatenate([[True], ~same]), np.concatenate([~same, [True]])
 
     # Segments, then dots: a stroke of one point is drawn as a segment of no length that faces right.
     dots = np.flatnonzero(is_first & is_last)
-    head = np.r_[np.flatnonzero(same), dots]
+    head = np.concatenate([np.flatnonzero(same), dots])
     tail = head + 1
     tail[len(head) - len(dots) :] = dots
     ax, ay, bx, by, owner = x[head], y[head], x[tail], y[tail], stroke[head]
@@ -122,23 +122,23 @@ def outline(x: Ints, y: Ints, stroke: Ints, pen: Pen) -> Edges:
     against = np.ones(len(begin), np.int64)
     fans = _fans(
         pen,
-        np.r_[px[bend], ax[begin], bx[end]],
-        np.r_[py[bend], ay[begin], by[end]],
-        np.r_[-in_x[bend], -fx[begin], fx[end]],
-        np.r_[-in_y[bend], -fy[begin], fy[end]],
-        np.r_[-out_x[bend], fx[begin], -fx[end]],
-        np.r_[-out_y[bend], fy[begin], -fy[end]],
-        np.r_[turn[bend], against, against],
-        np.r_[direction[into], _direction_class(-dx[begin], -dy[begin], pen), direction[end]],
-        np.r_[direction[out], direction[begin], _direction_class(-dx[end], -dy[end], pen)],
-        np.r_[owner[out], owner[begin], owner[end]],
+        np.concatenate([px[bend], ax[begin], bx[end]]),
+        np.concatenate([py[bend], ay[begin], by[end]]),
+        np.concatenate([-in_x[bend], -fx[begin], fx[end]]),
+        np.concatenate([-in_y[bend], -fy[begin], fy[end]]),
+        np.concatenate([-out_x[bend], fx[begin], -fx[end]]),
+        np.concatenate([-out_y[bend], fy[begin], -fy[end]]),
+        np.concatenate([turn[bend], against, against]),
+        np.concatenate([direction[into], _direction_class(-dx[begin], -dy[begin], pen), direction[end]]),
+        np.concatenate([direction[out], direction[begin], _direction_class(-dx[end], -dy[end], pen)]),
+        np.concatenate([owner[out], owner[begin], owner[end]]),
     )
     return _downwards(*(np.concatenate(parts) for parts in zip(*sides, *inner, fans, strict=True)))
 
 
 def _drop_needless(x: Ints, y: Ints, stroke: Ints) -> tuple[Ints, Ints, Ints]:
     """Drop repeated points, then points in the middle of a straight run: cairo's path does, and a join shows."""
-    fresh = np.r_[True, (x[1:] != x[:-1]) | (y[1:] != y[:-1]) | (stroke[1:] != stroke[:-1])]
+    fresh = np.concatenate([[True], (x[1:] != x[:-1]) | (y[1:] != y[:-1]) | (stroke[1:] != stroke[:-1])])
     x, y, stroke = x[fresh], y[fresh], stroke[fresh]
     dx, dy = np.diff(x), np.diff(y)
     straight = (dx[:-1] * dy[1:] == dy[:-1] * dx[1:]) & (dx[:-1] * dx[1:] + dy[:-1] * dy[1:] > 0)

@@ -98,7 +98,7 @@ def _centre(points: Points) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.flo
     owner_strokes = points.drawing_strokes[points.drawing_strokes > 0]
     first_stroke = np.cumsum(owner_strokes) - owner_strokes
     first_point = (np.cumsum(points.stroke_lengths) - points.stroke_lengths)[first_stroke]
-    lengths = np.diff(np.r_[first_point, len(points.x)])
+    lengths = np.diff(np.concatenate([first_point, [len(points.x)]]))
     moved = []
     for values in (points.x, points.y):
         low, high = np.minimum.reduceat(values, first_point), np.maximum.reduceat(values, first_point)
