@@ -80,7 +80,10 @@ def _explained(source: StrokeInput | Picture, model: LiveModel, max_pixels: int)
         importance = [round(float(value), 4) for value in strokes.importance]
     else:
         if model.seconds > SLOWEST:
-            raise UsageError(f"the model {model.name!r} is too slow to explain pictures here", hint="inksight predict")
+            raise UsageError(
+                f"the model {model.name!r} is too slow to explain pictures here",
+                hint="inksight predict --explain does.",
+            )
         image = read_picture(source.data, model, max_pixels)
         [seen] = explain_many(classifier, image[None], method="occlusion")
         label, probability = seen.label, seen.probability

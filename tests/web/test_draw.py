@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from importlib import import_module
@@ -231,6 +232,51 @@ def test_text_has_enough_contrast_and_fits(
     sheet, viewport = page.locator("canvas.ink").bounding_box(), page.viewport_size
     assert sheet["y"] + sheet["height"] <= viewport["height"], "the whole sheet is visible without scrolling"
     assert min(sheet["width"], sheet["height"]) >= 340
+
+
+def test_the_strokes_that_mattered_turn_red(visit: Callable[..., Any]) -> None:
+    page = visit()
+    why = page.get_by_role("button", name="Which stroke mattered?")
+    assert why.is_disabled()
+    stroke(page, *LEFT)
+    stroke(page, (0.75, 0.45), (0.8, 0.55))
+    guessed(page, "left")
+    colours = """() => { const c = document.querySelector("canvas.ink"); const { width: n } = c;
+      const { data } = c.getContext("2d").getImageData(0, 0, n, n);
+      let red = 0;
+      for (let at = 0; at < data.length; at += 4) if (data[at + 3] > 200 && data[at] - data[at + 2] > 60) red++;
+      return red; }"""
+    assert page.evaluate(colours) == 0
+    why.click()
+    expect = import_module("playwright.sync_api").expect
+    expect(page.locator(".seen [role=status]")).to_contain_text("stroke 1 of 2 most of all")
+    assert page.evaluate(colours) > 500
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as a PNG").click()
+    from PIL import Image
+
+    with Image.open(download.value.path()) as picture:
+        red, _, blue = np.moveaxis(np.asarray(picture.convert("RGB")).astype(int), 2, 0)
+    assert (red - blue).max() < 30, "the downloaded drawing is plain ink"
+    stroke(page, (0.5, 0.5), (0.6, 0.6))
+    assert page.evaluate(colours) == 0, "a new stroke asks for a new judgement"
+    assert why.get_attribute("aria-pressed") == "false"
+
+
+def test_the_underline_is_as_long_as_the_answer_is_sure(visit: Callable[..., Any]) -> None:
+    from PIL import Image
+
+    page = visit(1280, 700)
+    stroke(page, (0.2, 0.2), (0.2, 0.8), (0.5, 0.8))
+    page.wait_for_timeout(600)
+    probability = float(page.locator(".share").inner_text().strip("%")) / 100
+    assert 0.3 < probability < 0.9
+    box = page.locator(".underline").bounding_box()
+    assert box["width"] > 420, "wider than the drawing of the line, which is stretched"
+    with Image.open(io.BytesIO(page.screenshot(clip=box))) as shown:
+        pixels = np.asarray(shown.convert("RGB")).astype(int)
+    red = np.flatnonzero((pixels[..., 0] - pixels[..., 2]).max(axis=0) > 60)
+    assert red.max() / box["width"] == pytest.approx(probability, abs=0.02)
 
 
 @pytest.mark.parametrize(("width", "height"), [(320, 568), (768, 1024), (1024, 600), (2560, 1440), (844, 390)])

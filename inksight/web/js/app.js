@@ -27,11 +27,12 @@ function show() {
 }
 
 function drawNavigation(active) {
-  // One view needs no menu.
-  document.getElementById("views").replaceChildren(
-    ...(views.length < 2 ? [] : views.filter(({ parent }) => !parent).map(({ id }) =>
-      h("a", { href: `#/${id}`, "aria-current": id === active.id ? "page" : id === active.parent ? "true" : null }, t(`view.${id}`)))),
-  );
+  const menu = document.getElementById("views");
+  menu.replaceChildren(...views.filter(({ parent }) => !parent).map(({ id }) =>
+    h("a", { href: `#/${id}`, "aria-current": id === active.id ? "page" : id === active.parent ? "true" : null }, t(`view.${id}`))));
+  // On a phone the menu is wider than the screen.
+  const current = menu.querySelector("[aria-current]");
+  menu.scrollLeft = current.offsetLeft - (menu.clientWidth - current.offsetWidth) / 2;
 }
 
 function drawPreferences() {

@@ -3,6 +3,7 @@
 //   const sheet = new Sheet(canvas, { onchange: (strokes) => ... });
 //   sheet.strokes                          [[xs, ys, ts], ...] in units of a 1000 x 1000 sheet, milliseconds
 //   sheet.undo(); sheet.clear(); sheet.dispose();
+//   sheet.weigh([1, 0.2, -0.4])            colours the strokes: red speaks for the answer, pale against it; null: ink again
 //
 // Widths vary with speed and pressure for the eye only; the model never sees them.
 
@@ -12,6 +13,7 @@ const STEP = 18;
 
 export class Sheet {
   strokes = [];
+  weights = null;
   #widths = [];
   #canvas;
   #context;
@@ -60,6 +62,11 @@ export class Sheet {
     this.#widths = [];
     this.#started = 0;
     this.#changed();
+  }
+
+  weigh(weights) {
+    this.weights = weights;
+    this.#redraw();
   }
 
   dispose() {
@@ -202,13 +209,14 @@ export class Sheet {
     context.setTransform(scale, 0, 0, scale, 0, 0);
     context.clearRect(0, 0, UNITS, UNITS);
     const style = getComputedStyle(this.#canvas);
-    this.#ink(context, style.color);
+    this.#ink(context, style.color, this.weights && { accent: style.getPropertyValue("--accent"), pale: style.getPropertyValue("--pencil") });
     if (this.#cursor) this.#showCursor(context, style.getPropertyValue("--accent"));
   }
 
-  #ink(context, colour) {
+  #ink(context, colour, weighed = null) {
     prepare(context, colour);
     this.strokes.forEach(([xs, ys], stroke) => {
+      if (weighed) prepare(context, shade(this.weights[stroke] ?? 0, colour, weighed));
       if (xs.length === 1) dot(context, xs[0], ys[0], this.#widths[stroke][0]);
       for (let index = 1; index < xs.length; index++) segment(context, xs, ys, this.#widths[stroke], index);
     });
@@ -234,6 +242,12 @@ export class Sheet {
 function prepare(context, colour) {
   context.strokeStyle = context.fillStyle = colour;
   context.lineCap = context.lineJoin = "round";
+}
+
+// From ink to red for what speaks for the answer, from ink to pale for what speaks against it.
+function shade(weight, colour, { accent, pale }) {
+  const far = Math.round(100 * Math.min(1, Math.abs(weight)));
+  return `color-mix(in oklab, ${weight > 0 ? accent : pale} ${far}%, ${colour})`;
 }
 
 function dot(context, x, y, width) {

@@ -1,0 +1,194 @@
+// Classify: a picture is dropped, chosen, pasted or taken with the camera; the machine says what it is, how sure it is,
+// and where it looked.
+
+import { get, post } from "../api.js";
+import { hasCamera, openCamera } from "../camera.js";
+import { h } from "../dom.js";
+import { makeFeedback } from "../feedback.js";
+import { makeGuesses } from "../guesses.js";
+import { label, number, percent, t } from "../i18n.js";
+import { tool } from "../pad.js";
+import { button, makeSpoken, makeVerdict, reason } from "../parts.js";
+import { prepare } from "../picture.js";
+
+export const id = "classify";
+
+export function mount(root, { notice, status }) {
+  let picture = null; // {url}, as it was sent
+  let answer = null;
+  let heat = null; // a data URL: what the model saw, with what mattered in red
+  let camera = null;
+  let models = [];
+  let model = null;
+  let question = 0; // the newest one; answers to older ones are dropped
+
+  const photo = h("img", { class: "photo", alt: "", hidden: true });
+  const video = h("video", { class: "photo", playsinline: true, hidden: true });
+  video.muted = true;
+  const invitation = h("p", { class: "invitation", "aria-hidden": "true" }, h("strong", {}, t("classify.invite")), h("span", {}, t("classify.ways")));
+  const file = h("input", { type: "file", accept: "image/*", hidden: true, tabindex: -1, "aria-label": t("classify.choose") });
+  const shot = h("input", { type: "file", accept: "image/*", capture: "environment", hidden: true, tabindex: -1, "aria-label": t("classify.camera") });
+  const choose = tool("picture", t("classify.choose"), () => file.click());
+  const film = tool("camera", t("classify.camera"), () => (hasCamera() ? startCamera() : shot.click()));
+  const take = button("stamp-button", t("camera.take"), () => { const taken = camera.picture(); stopCamera(); judge(taken); }, { image: "camera" });
+  const cancel = button("plain-button", t("camera.cancel"), () => { stopCamera(); show(); });
+  const shutter = h("div", { class: "shutter", hidden: true }, take, cancel);
+  const paper = h("div", { class: "paper" }, h("div", { class: "ground" }, photo, video), invitation, shutter);
+  const picker = h("select", { id: "model", onchange: () => chooseModel(picker.value) });
+  const which = h("p", { class: "which", hidden: true }, h("label", { for: "model", class: "unseen" }, t("classify.model")), picker);
+
+  const verdict = makeVerdict();
+  const { overline, word, share } = verdict;
+  const feedback = makeFeedback({ answer: () => answer, classes: () => model.labels, notice });
+  const guesses = makeGuesses({ onpick: (name) => feedback.tell(name) });
+  const looked = h("img", { alt: t("classify.looked") });
+  const caption = h("figcaption", { class: "beside", role: "status" });
+  const seen = h("figure", { class: "seen looked" }, h("div", { class: "stamp" }, looked), caption);
+  const spoken = makeSpoken();
+
+  root.append(h("section", { class: "draw classify blank waiting" },
+    h("div", { class: "pad" }, paper, h("div", { class: "tools" }, choose, film, file, shot, h("span", { class: "gap" }), which)),
+    h("div", { class: "margin" }, verdict.element, feedback.element, guesses.element, seen), spoken));
+  const section = root.firstElementChild;
+
+  function show() {
+    const busy = picture !== null && answer === null;
+    section.classList.toggle("blank", picture === null && camera === null);
+    section.classList.toggle("waiting", answer === null);
+    section.classList.toggle("unsure", Boolean(answer?.unsure));
+    photo.hidden = picture === null || camera !== null;
+    video.hidden = shutter.hidden = camera === null;
+    feedback.enable(answer !== null);
+    const [best, ...rest] = answer?.predictions ?? [];
+    overline.textContent = answer ? t(answer.unsure ? "draw.unsure" : "draw.see") : "";
+    word.textContent = answer ? label(best.label) : t(busy ? "classify.looking" : "classify.blank");
+    share.textContent = answer ? percent(best.probability) : busy ? "" : t(model?.kind === "photo" ? "classify.blank.photo" : "classify.blank.drawing", { count: number(model?.classes ?? 0) });
+    verdict.underline(answer ? best.probability : 0);
+    guesses.show(rest);
+    seen.hidden = answer === null;
+    looked.parentElement.hidden = heat === null;
+    if (heat) looked.src = heat;
+  }
+
+  async function open(chosen) {
+    if (!chosen) return;
+    stopCamera();
+    try {
+      await judge(await prepare(chosen));
+    } catch (error) {
+      notice(reason(error), "bad");
+    }
+  }
+
+  async function judge(taken) {
+    const asked = (question += 1);
+    picture = taken;
+    photo.src = taken.url;
+    photo.alt = t("classify.picture");
+    answer = heat = null;
+    caption.textContent = "";
+    show();
+    const body = { image: taken.url, top: 5, ...(model && { model: model.name }) };
+    try {
+      const found = await post("v1/predict", body);
+      if (asked !== question) return;
+      answer = found;
+    } catch (error) {
+      if (asked !== question) return;
+      picture = null;
+      show();
+      if (error.status === 0) status({ offline: true });
+      return notice(reason(error), "bad");
+    }
+    const [best] = answer.predictions;
+    status({ ms: answer.ms });
+    spoken.textContent = t("draw.announce", { label: label(best.label), percent: percent(best.probability) });
+    caption.textContent = t("classify.looking.back");
+    show();
+    await explain(asked, body);
+  }
+
+  async function explain(asked, { top, ...body }) {
+    try {
+      const found = await post("v1/explain", body);
+      if (asked !== question) return;
+      heat = found.picture;
+      caption.textContent = t("classify.looked");
+    } catch (error) {
+      if (asked !== question) return;
+      caption.textContent = reason(error);
+    }
+    show();
+  }
+
+  async function startCamera() {
+    if (camera) return stopCamera(), show();
+    film.disabled = true;
+    try {
+      camera = await openCamera(video);
+      question += 1;
+      picture = answer = null;
+      // The view may have been left while the permission was asked for.
+      if (!section.isConnected) return stopCamera();
+      show();
+      take.focus();
+    } catch (error) {
+      notice(error.message, "bad");
+    } finally {
+      film.disabled = false;
+    }
+  }
+
+  function stopCamera() {
+    camera?.close();
+    camera = null;
+  }
+
+  async function chooseModel(name) {
+    try {
+      model = await get(`v1/models/${encodeURIComponent(name)}`);
+    } catch (error) {
+      return notice(reason(error), "bad");
+    }
+    if (picture) judge(picture);
+    else show();
+  }
+
+  async function learnModels() {
+    ({ models } = await get("v1/models").catch(() => ({ models: [] })));
+    if (!section.isConnected) return;
+    if (!models.length) return setTimeout(learnModels, 1000);
+    // A picture is what a model of photos is for; without one, the model that answers by default reads drawings on paper.
+    const first = models.find(({ kind }) => kind === "photo") ?? models[0];
+    picker.replaceChildren(...models.map(({ name, kind }) => h("option", { value: name }, `${name} (${t(`classify.kind.${kind}`)})`)));
+    picker.value = first.name;
+    which.hidden = models.length < 2;
+    await chooseModel(first.name);
+  }
+
+  for (const input of [file, shot]) input.addEventListener("change", () => { open(input.files[0]); input.value = ""; });
+  const abort = new AbortController();
+  const on = (name, handler) => addEventListener(name, handler, { signal: abort.signal });
+  const hovering = (whether) => section.classList.toggle("dropping", whether);
+  on("dragover", (event) => { event.preventDefault(); hovering(true); });
+  on("dragleave", (event) => { if (!event.relatedTarget) hovering(false); });
+  on("drop", (event) => {
+    event.preventDefault();
+    hovering(false);
+    const [dropped] = event.dataTransfer.files;
+    if (dropped) open(dropped);
+    else notice(t("classify.no.file"), "bad");
+  });
+  on("paste", (event) => { if (event.clipboardData?.files.length) open(event.clipboardData.files[0]); });
+  paper.addEventListener("click", () => { if (section.classList.contains("blank")) file.click(); });
+  show();
+  learnModels();
+
+  return () => {
+    question += 1;
+    abort.abort();
+    stopCamera();
+  };
+}
+
+export default { id, mount };
