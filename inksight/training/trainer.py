@@ -371,6 +371,7 @@ def _judge_and_save(
         summary = evaluation.summary
     bundle.save(
         folder / "bundle", model,
+        name=folder.name if settings.name else None,
         architecture={"name": spec.name, "options": options},
         classes=dataset.classes,
         preprocessing={**preprocess.description, "kind": dataset.kind},
