@@ -100,6 +100,7 @@ def main() -> None:
     parser.add_argument("--model", default="simple_cnn")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0, help="to spread the rounds over several calls")
     parser.add_argument("--part", choices=("workers", "images"), help="only one of the two parts")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -111,7 +112,7 @@ def main() -> None:
         if options.part != "images":
             ways = {"one worker, all threads": [], f"{CORES} workers, one thread each": ["--workers", str(CORES)]}
             found["workers"] = {way: [] for way in ways}
-            for seed in range(options.rounds):
+            for seed in range(options.first_seed, options.first_seed + options.rounds):
                 for way, more in ways.items():
                     words = [str(options.data), *base, "--seed", str(seed), *more]
                     found["workers"][way].append(training(words, folder / f"{seed}-{len(more)}"))

@@ -310,6 +310,13 @@ def postgres_url(postgres_server: PostgresServer) -> str:
     return postgres_server.new_database()
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def any_database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workspace's database on SQLite, and again on PostgreSQL."""
+    if request.param == "postgres":
+        monkeypatch.setenv("INKSIGHT_DATABASE_URL", request.getfixturevalue("postgres_url"))
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
     """A running S3 server."""

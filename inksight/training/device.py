@@ -13,6 +13,11 @@ def choose_device(settings: TrainSettings, local_rank: int = 0) -> torch.device:
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: no usable GPU was found", hint="Use --device cpu, or auto.")
     if settings.device != "cpu" and torch.cuda.is_available():
+        if local_rank >= torch.cuda.device_count():
+            raise UsageError(
+                f"--workers: there are more workers than GPUs ({torch.cuda.device_count()})",
+                hint="Start one worker per GPU, or use --device cpu.",
+            )
         return torch.device("cuda", local_rank)
     return torch.device("cpu")
 

@@ -96,7 +96,7 @@ def process_group() -> Iterator[Group]:
         return
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     gpus = torch.cuda.is_available()
-    if gpus:
+    if local_rank < torch.cuda.device_count():
         torch.cuda.set_device(local_rank)
     joined = not distributed.is_initialized()  # Ray Train joins for us
     if joined:

@@ -57,7 +57,9 @@ def fit_shallow(
         logits = torch.from_numpy(over(val_images, None, lambda x: model(preprocess(x))))
         truth = torch.from_numpy(val_labels)
         entry["val_loss"] = float(nn.functional.cross_entropy(logits, truth))
-        entry["val_accuracy"] = float((logits.argmax(dim=1) == truth).float().mean())
+        right = (logits.argmax(dim=1) == truth).float()
+        entry["val_accuracy"] = float(right.mean())
+        entry["val_balanced_accuracy"] = float(torch.stack([right[truth == c].mean() for c in truth.unique()]).mean())
         say(f"validation: loss {entry['val_loss']:.3f} accuracy {entry['val_accuracy']:.1%}")
     tracker.epoch(entry)
     if on_epoch is not None:

@@ -1,8 +1,8 @@
 """Search spaces: which settings and model options are tried, and in which range.
 
 A space is the [space] table of a TOML file among the presets, `tune-<model>.toml`, beside the model's recipe (the
-user's own in $INKSIGHT_HOME/presets win); for `deep_v2/resnet` that is tune-deep_v2-resnet.toml, tune-deep_v2.toml or
-tune-default.toml. Each key is a field of TrainSettings or, as `model.<option>`, an option of the model:
+user's own in $INKSIGHT_HOME/presets win); for `deep_v2/resnet` that is tune-deep_v2-resnet.toml, its
+family's tune-deep_v2.toml, or tune-default.toml. Each key is a field of TrainSettings or, as `model.<option>`, an option of the model:
 
     learning_rate = {low = 0.0005, high = 0.02, log = true}
     batch_size    = {choices = [64, 128, 256]}
@@ -50,10 +50,10 @@ class Dimension:
 
 def load_space(model: str) -> list[Dimension]:
     """Return the model's search space; raises UsageError or NotFoundError when its file is wrong."""
-    for name in (model.replace("/", "-"), model.partition("/")[0], model.rpartition("-")[0], "default"):
+    for name in (model.replace("/", "-"), models.get(model).family, "default"):
         for folder in (workspace().home / "presets", _PACKAGED):
             path = folder / f"tune-{name}.toml"
-            if name and path.is_file():
+            if path.is_file():
                 return parse_space(read_toml(path).get("space", {}), model, str(path))
     raise UsageError(f"there is no search space for {model!r}", hint="Write presets/tune-default.toml.")
 

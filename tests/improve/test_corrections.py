@@ -19,6 +19,8 @@ from inksight.improve.kept import image_of
 from inksight.registry import Registry, corrections
 from tests.improve.planted import correct, rings
 
+pytestmark = pytest.mark.usefixtures("any_database")
+
 
 @pytest.fixture
 def store() -> Iterator[Registry]:

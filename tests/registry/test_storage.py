@@ -8,10 +8,19 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from inksight.errors import BundleError, GateError, InksightError, MissingPartError, UnavailableError, UsageError
+from inksight.errors import (
+    BundleError,
+    GateError,
+    InksightError,
+    MissingPartError,
+    NotFoundError,
+    UnavailableError,
+    UsageError,
+)
 from inksight.registry import Registry
 from inksight.registry import open as open_registry
 from inksight.registry.artifacts import Artifacts, digest_of, table_of
@@ -95,6 +104,38 @@ def test_a_restart_in_the_middle(remote: Registry, make: Make, s3_server: S3Serv
     assert remote.resolve("a:1").is_dir()
     assert remote.register(make(), "a").number == 2
     assert remote.clean(failed=True).uploads == 1
+
+
+def test_the_server_stops_in_the_middle_of_an_upload(
+    remote: Registry, make: Make, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The push fails and says so, nothing of it can be seen, and pushing again works once the server is back."""
+    remote.register(make(), "a")
+    whole = remote.artifacts._verify
+    arrived: list[str] = []
+
+    def stop_then(location: str, name: str, facts: Any) -> None:
+        whole(location, name, facts)
+        arrived.append(f"{location}/{name}")
+        s3_server.stop()
+
+    folder = make()
+    with monkeypatch.context() as patch:
+        patch.setattr(remote.artifacts, "_verify", stop_then)
+        try:
+            with pytest.raises(UnavailableError, match="does not answer"):
+                remote.register(folder, "a")
+        finally:
+            s3_server.start()
+    assert len(arrived) == 1, "the first of several files was there already"
+    assert remote.artifacts.exists(arrived[0])
+    assert [version.ref for version in remote.versions()] == ["a:1"]
+    with pytest.raises(NotFoundError):
+        remote.resolve("a:2")
+    assert remote.register(folder, "a").ref == "a:2"
+    assert remote.resolve("a:2").is_dir()
+    assert remote.clean(failed=True).uploads == 1
+    assert not remote.artifacts.exists(arrived[0])
 
 
 def test_wrong_credentials_and_wrong_roots(s3_root: str, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

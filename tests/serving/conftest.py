@@ -19,6 +19,7 @@ from fastapi.testclient import TestClient
 
 from inksight.serving import create_app
 from inksight.settings import ServeSettings
+from tests.servers import any_database, postgres_server, postgres_url  # noqa: F401
 
 CLASSES = ["left", "right", "top", "bottom"]
 

@@ -20,6 +20,8 @@ from tests.serving.test_admin import bearer, real_bundle, two_versions  # noqa: 
 from tests.serving.test_feedback import wait_for
 from tests.serving.test_predict import check_error
 
+pytestmark = pytest.mark.usefixtures("any_database")
+
 
 @pytest.fixture
 def doodle(two_versions: registry.Registry) -> Iterator[TestClient]:  # noqa: F811

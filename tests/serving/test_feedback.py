@@ -21,6 +21,8 @@ from inksight.settings import ServeSettings
 from tests.serving.conftest import TALL_LEFT, HalvesClassifier, ready
 from tests.serving.test_predict import check_error, drawn_picture
 
+pytestmark = pytest.mark.usefixtures("any_database")
+
 
 def rows(table: Any) -> list[Any]:
     opened = registry.open()

@@ -21,6 +21,8 @@ from inksight.serving.words import any_word, class_accuracy, weak_word
 from inksight.settings import ServeSettings
 from tests.serving.conftest import CLASSES, HalvesClassifier, ready
 
+pytestmark = pytest.mark.usefixtures("any_database")
+
 # Drawings with nearly all ink in one half.
 DRAWINGS: dict[str, Any] = {
     "left": [[[0, 0, 30, 0, 30], [0, 255, 200, 100, 0]], [[0, 255], [0, 255]]],

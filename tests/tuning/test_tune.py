@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 
 from inksight import models
+from inksight.config import resolve
 from inksight.data import DatasetWriter
 from inksight.errors import ConflictError, NotFoundError, TrainingError, UsageError
+from inksight.settings import TrainSettings
 from inksight.tuning import best_trial, trial, tune
 from inksight.tuning.report import write_report
-from inksight.tuning.spaces import load_space, parse_space
+from inksight.tuning.spaces import load_space, parse_space, split_values
 from inksight.tuning.study import seconds
 
 
@@ -149,7 +151,25 @@ def test_accuracy_against_parameters_gives_a_front(dataset: Path, monkeypatch: p
 
 def test_every_space_fits_its_model() -> None:
     for name in models.names():
-        assert load_space(name), name
+        space = load_space(name)
+        assert len(space) >= 4, name
+        for end in (0, -1):
+            chosen = {each.name: (each.choices or (each.low, each.high))[end] for each in space}
+            training, options = split_values(chosen)
+            resolve(TrainSettings, options=training)
+            models.get(name).resolve(options)
+    own = [load_space(model) for model in ("shallow", "deep_v2/resnet", "deep_v1", "transfer/resnet18", "convnet")]
+    assert all(space != other for at, space in enumerate(own) for other in own[:at])
+    assert load_space("deep_v1_residual") == load_space("deep_v1")
+
+
+@pytest.mark.slow
+def test_classical_models_are_searched_too(dataset: Path) -> None:
+    found = tune(dataset, model="shallow", trials=4, objective=["balanced_accuracy"])
+    assert found.counts == {"complete": 4}
+    assert {"classifier", "penalty"} <= set(found.best.options)
+    assert found.best.settings == {}
+    assert found.best.values[0] > 0.9
 
 
 @pytest.mark.parametrize(
