@@ -59,7 +59,8 @@ def fit_shallow(
         entry["val_loss"] = float(nn.functional.cross_entropy(logits, truth))
         right = (logits.argmax(dim=1) == truth).float()
         entry["val_accuracy"] = float(right.mean())
-        entry["val_balanced_accuracy"] = float(torch.stack([right[truth == c].mean() for c in truth.unique()]).mean())
+        by_class = [float(right[truth == label].mean()) for label in np.unique(val_labels)]
+        entry["val_balanced_accuracy"] = sum(by_class) / len(by_class)
         say(f"validation: loss {entry['val_loss']:.3f} accuracy {entry['val_accuracy']:.1%}")
     tracker.epoch(entry)
     if on_epoch is not None:

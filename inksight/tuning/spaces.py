@@ -1,8 +1,9 @@
 """Search spaces: which settings and model options are tried, and in which range.
 
 A space is the [space] table of a TOML file among the presets, `tune-<model>.toml`, beside the model's recipe (the
-user's own in $INKSIGHT_HOME/presets win); for `deep_v2/resnet` that is tune-deep_v2-resnet.toml, its
-family's tune-deep_v2.toml, or tune-default.toml. Each key is a field of TrainSettings or, as `model.<option>`, an option of the model:
+user's own in $INKSIGHT_HOME/presets win); for `deep_v2/resnet` that is tune-deep_v2-resnet.toml, its family's
+tune-deep_v2.toml, or tune-default.toml. Each key is a field of TrainSettings or, as `model.<option>`, an option of the
+model:
 
     learning_rate = {low = 0.0005, high = 0.02, log = true}
     batch_size    = {choices = [64, 128, 256]}
