@@ -61,7 +61,8 @@ def _describe(name: str, classes: int, measure: bool) -> dict[str, Any]:
         # Neither size nor speed depends on the weights, and pretrained ones may need a download.
         untrained = {"pretrained": False} if "pretrained" in spec.options else {}
         module = models.create(name, num_classes=classes, image_shape=image, **untrained).eval()
-        entry["parameters"] = models.parameter_count(module)
+        # What a classical model holds is up to the images that it will be fitted to.
+        entry["parameters"] = None if spec.family == "shallow" else models.parameter_count(module)
         entry["milliseconds"] = _milliseconds(module, (1, channels, height, width))
     return entry
 

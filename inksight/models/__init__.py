@@ -24,6 +24,7 @@ from inksight.models.registry import (
     parameter_count,
     register,
     register_family,
+    size_text,
 )
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "parameter_count",
     "register",
     "register_family",
+    "size_text",
 ]

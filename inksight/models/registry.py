@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a model: its default (which fixes its type), one line of documentation, its valid values."""
+    """One option of a model: its default, one line of documentation, its valid values.
+
+    The default fixes the type; one that is None (the model decides) needs `kind`, or takes values as they are.
+    """
 
     default: Any
     help: str
     choices: tuple[str, ...] | None = None
+    kind: type | None = None
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,12 @@ class ModelSpec:
             if name not in self.options:
                 raise unknown("option", name, self.options, option=f"model {self.name}")
             option = self.options[name]
-            if value is None or option.default is None:
+            kind = option.kind or type(option.default)
+            if value is None or kind is type(None):
                 values[name] = value
                 continue
-            values[name] = convert(value, type(option.default), f"model option {name}")
-            if option.choices is not None and values[name] not in option.choices:
+            values[name] = convert(value, kind | None if option.default is None else kind, f"model option {name}")
+            if option.choices is not None and values[name] not in (*option.choices, option.default):
                 raise UsageError(
                     f"model option {name}: {value!r} is not valid", hint=f"Choose one of: {', '.join(option.choices)}"
                 )
@@ -129,5 +134,11 @@ def create(name: str, *, num_classes: int, image_shape: Sequence[int], **options
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Return the number of trainable values in a module."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+    """Return the number of values in a module that were or will be learnt, frozen ones too."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def size_text(module: nn.Module) -> str:
+    """Return how large a module is in words: its parameters, or its own words where data will decide (`size_text`)."""
+    own = getattr(module, "size_text", None)
+    return own() if own else f"{parameter_count(module):,} parameters"

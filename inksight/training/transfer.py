@@ -67,7 +67,7 @@ def fit_transfer(
         torch.set_num_threads(1)
         state = fit(
             model.head,
-            _head_task(task, *features, settings),
+            head_task(task, *features, settings),
             dataclasses.replace(settings, epochs=epochs),
             folder if whole else folder / "head",
             device=device,
@@ -103,7 +103,7 @@ def _unfreezing(model: TransferNet, settings: TrainSettings) -> Callable[[int], 
     return begin_epoch
 
 
-def _head_task(task: Task, train: Features, val: Features, settings: TrainSettings) -> Task:
+def head_task(task: Task, train: Features, val: Features, settings: TrainSettings) -> Task:
     """Return the task of learning from features: train (N, 1 + views, F), val (N, F)."""
 
     def any_view(features: Tensor, generator: Generator) -> Tensor:

@@ -51,3 +51,13 @@ def test_every_entry_is_documented(name: str) -> None:
     spec = models.get(name)
     assert spec.summary.endswith(".")
     assert all(option.help.endswith(".") for option in spec.options.values())
+
+
+def test_an_option_that_the_model_decides_is_still_checked() -> None:
+    spec = models.get("shallow")
+    assert spec.resolve({})["hog"] is None
+    assert spec.resolve({"hog": "false"})["hog"] is False
+    assert spec.resolve({"classifier": "none"})["classifier"] is None
+    assert models.get("transfer/resnet18").resolve({"dropout": "0.3"})["dropout"] == 0.3
+    with pytest.raises(UsageError, match="classifier"):
+        spec.resolve({"classifier": "tree"})

@@ -83,10 +83,13 @@ def test_shrinking_keeps_whole_numbers_and_flat_pictures() -> None:
 
 def test_features_are_optional_but_not_all_of_them() -> None:
     x = torch.rand(2, 3, 32, 32)
-    sizes = [Features((3, 32, 32), **{name: False}).size for name in ("hog", "lbp", "colour")]
-    whole = Features((3, 32, 32))
+    parts = ("hog", "lbp", "colour")
+    sizes = [Features((3, 32, 32), **{part: part != name for part in parts}).size for name in parts]
+    whole = Features((3, 32, 32), hog=True)
     assert whole(x).shape == (2, whole.size)
     assert all(size < whole.size for size in sizes)
+    assert Features((3, 32, 32)).hog is None
+    assert Features((1, 32, 32)).hog is not None
     with pytest.raises(UsageError, match="no features"):
         Features((1, 28, 28), hog=False, lbp=False, colour=False)
     with pytest.raises(UsageError, match="hog_cell"):
@@ -155,7 +158,7 @@ def drawings(count: int, seed: int, shape: tuple[int, ...]) -> tuple[NDArray[np.
 def test_every_classifier_learns_is_calibrated_and_ships(
     tmp_path: Path, classifier: str, shape: tuple[int, ...]
 ) -> None:
-    options = {"classifier": classifier, "trees": 20}
+    options = {"classifier": classifier, "trees": 20, "hog": True}
     model = models.create("shallow", num_classes=3, image_shape=shape, **options)
     assert isinstance(model, Shallow)
     assert torch.allclose(torch.softmax(model(torch.zeros(1, len(shape) * 2 - 3, *shape[:2])), 1), torch.tensor(1 / 3))
@@ -205,7 +208,7 @@ def test_far_from_the_margin_nothing_overflows_in_either_runtime(tmp_path: Path)
 def test_features_have_the_same_bits_in_both_runtimes(tmp_path: Path) -> None:
     """A forest changes its answer at a threshold, so nearly the same would not be enough."""
     onnxruntime = pytest.importorskip("onnxruntime")
-    features = Features((3, 80, 80)).eval()
+    features = Features((3, 80, 80), hog=True).eval()
     images = torch.from_numpy(pictures(20, (3, 80, 80))).float() / 255
     torch.onnx.export(features, (images[:2],), tmp_path / "f.onnx", dynamo=True, verbose=False,
                       dynamic_shapes=({0: torch.export.Dim("batch")},))  # fmt: skip
@@ -220,3 +223,16 @@ def test_what_fit_asks_for() -> None:
     images, _ = drawings(10, 0, (28, 28))
     with pytest.raises(UsageError, match="no training image"):
         model.fit(images, np.zeros(10, np.int64), images[:0], np.zeros(0, np.int64))
+
+
+def test_what_decides_follows_from_the_channels_and_size_is_told_without_zeros() -> None:
+    photo = models.create("shallow", num_classes=3, image_shape=(64, 64, 3))
+    drawing = models.create("shallow", num_classes=3, image_shape=(28, 28))
+    assert isinstance(photo, Shallow)
+    assert isinstance(drawing, Shallow)
+    assert (photo.classifier, drawing.classifier) == ("forest", "rbf_svm")
+    assert models.size_text(photo) == f"{photo.features.size:,} features for forest, 3 classes"
+    assert models.size_text(models.create("simple_cnn", num_classes=20, image_shape=(28, 28))) == "50,836 parameters"
+    images, labels = drawings(60, 0, (28, 28))
+    drawing.fit(images, labels, images[:0], labels[:0])
+    assert models.parameter_count(drawing) > 10_000

@@ -25,6 +25,8 @@ from inksight.training.transfer import _unfreezing
 
 # timm's own test net: 0.5 M parameters.
 OPTIONS: dict[str, Any] = {"model": "transfer/test_resnet", "pretrained": False, "batch_size": 16, "threads": 1}
+# A random backbone needs the batch norms of this head.
+OPTIONS |= {"model_options": {"head": "guide"}, "freeze_backbone": False}
 OPTIONS |= {"tensorboard": False, "quiet": True, "learning_rate": 0.003, "feature_views": 2, "precision": "float32"}
 
 

@@ -1,0 +1,129 @@
+"""Every family of models on the same 20 drawing classes: accuracy, size, training time and speed.
+
+    .venv/bin/python benchmarks/families.py --bitmaps ../shared/data/quickdraw --results families.jsonl
+
+1,000 drawings per class to learn from, 125 to validate and 375 to test on (near-duplicates on one side). Each model
+learns by its default recipe for as many passes as its line in MODELS says: nets about two minutes of two quiet cores at
+most. Nothing was tuned for this table. Inference is the shipped bundle in ONNX Runtime, one thread. Finished models are
+read back from the results file, so a stopped run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import inksight
+from inksight.data import open_dataset
+from inksight.data.prepare import prepare_quickdraw
+from inksight.evaluation.speed import measure_speed
+from inksight.settings import PrepareSettings
+from inksight.training import train
+
+CLASSES = (
+    *("rainbow", "smiley face", "lollipop", "book", "bowtie", "bicycle", "cat", "alarm clock", "dog", "flower"),
+    *("airplane", "house", "bird", "banana", "fish", "apple", "diamond", "eye", "train", "mushroom"),
+)
+PER_CLASS = 1500
+RATIOS = (1000 / PER_CLASS, 125 / PER_CLASS, 375 / PER_CLASS)
+THAWED = {"freeze_backbone": False, "feature_views": 0, "epochs": 2, "backbone_rate": 0.5}
+
+# Name in the table, model, settings.
+MODELS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("shallow, linear SVM", "shallow", {"classifier": "linear_svm"}),
+    ("shallow, logistic regression", "shallow", {"classifier": "logistic"}),
+    ("shallow, random forest", "shallow", {"classifier": "forest"}),
+    ("shallow, RBF SVM", "shallow", {"classifier": "rbf_svm"}),
+    ("convnet", "convnet", {"epochs": 10}),
+    ("simple_cnn", "simple_cnn", {"epochs": 10}),
+    ("balanced_cnn", "balanced_cnn", {"epochs": 10}),
+    ("sketchnet-s", "sketchnet-s", {"epochs": 10}),
+    ("sketchnet-m", "sketchnet-m", {"epochs": 10}),
+    ("sketchnet-l", "sketchnet-l", {"epochs": 6}),
+    ("deep_v1", "deep_v1", {"epochs": 4}),
+    ("deep_v1_residual", "deep_v1_residual", {"epochs": 4}),
+    ("deep_v2/resnet", "deep_v2/resnet", {"epochs": 4}),
+    ("deep_v2/densenet", "deep_v2/densenet", {"epochs": 4}),
+    ("deep_v2/hybrid", "deep_v2/hybrid", {"epochs": 4}),
+    ("efficientnet_lite0, frozen", "transfer/efficientnet_lite0", {"feature_views": 0}),
+    ("efficientnet_lite0, thawed", "transfer/efficientnet_lite0", THAWED),
+)
+# What the "Eye vs AI" guide says of its own four models, on its own data.
+GUIDE = ("71.2 %", "84.7 %", "91.3 %", "94.7 %")
+
+
+def measure(data: Path, name: str, model: str, settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Train one model and return its line."""
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = 0.0
+
+    def note(entry: dict[str, Any]) -> None:
+        nonlocal seconds
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        seconds = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+
+    run = train(data, model=model, run_dir=folder, tensorboard=False, quiet=True, on_epoch=note, **settings)
+    shipped = inksight.load(run.bundle, threads=1)
+    with open_dataset(data) as dataset:
+        speed = measure_speed(shipped.predict_proba, dataset.images("test")[:256])
+    return {
+        "name": name,
+        "accuracy": run.metrics["accuracy"],
+        "interval": run.metrics["accuracy_interval"],
+        "samples": run.metrics["samples"],
+        "parameters": shipped.description["architecture"]["parameters"],
+        "epochs": len(run.history),
+        "cpu_seconds": seconds,
+        "ms": speed["ms_p50"],
+        "images_per_second": speed["images_per_second"],
+    }
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Return the lines as a Markdown table, the guide's numbers below them."""
+    lines = ["| model | accuracy | 95 % interval | parameters | passes | CPU s to train | ms, one | images/s |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for line in sorted(results, key=lambda line: float(line["accuracy"])):
+        low, high = line["interval"]
+        lines.append(
+            f"| {line['name']} | {line['accuracy']:.1%} | {low:.1%} to {high:.1%} | {line['parameters']:,} |"
+            f" {line['epochs']} | {line['cpu_seconds']:.0f} | {line['ms']:.2f} | {line['images_per_second']:,.0f} |"
+        )
+    lines += [f"| *the guide's model {number}* | *{text}* | | | | | | |" for number, text in enumerate(GUIDE, 1)]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Train what is missing and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bitmaps", type=Path, required=True, help="folder with full/numpy_bitmap/*.npy")
+    parser.add_argument("--results", type=Path, default=Path("families.jsonl"))
+    parser.add_argument("--only", nargs="*", help="names of the table's lines")
+    options = parser.parse_args()
+    results = []
+    if options.results.exists():
+        results = [json.loads(line) for line in options.results.read_text().splitlines()]
+    with tempfile.TemporaryDirectory() as temporary:
+        data = Path(temporary) / "twenty.h5"
+        learn, choose, judge = RATIOS
+        wanted = PrepareSettings(per_class=PER_CLASS, train_ratio=learn, val_ratio=choose, test_ratio=judge)
+        prepare_quickdraw(CLASSES, data, folder=options.bitmaps, settings=wanted)
+        for name, model, settings in MODELS:
+            if name in {line["name"] for line in results} or (options.only and name not in options.only):
+                continue
+            folder = Path(temporary) / name.replace("/", "-")
+            os.environ["INKSIGHT_HOME"] = str(folder)  # no features that another run left there
+            results.append(measure(data, name, model, settings, folder / "run"))
+            with open(options.results, "a") as stream:
+                stream.write(json.dumps(results[-1]) + "\n")
+            print(results[-1], f"load {os.getloadavg()[0]:.1f}", flush=True)
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
