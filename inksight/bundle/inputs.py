@@ -8,7 +8,6 @@ Not guaranteed: that an array of exactly the model's size is what it claims; it 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,16 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inksight.data.photos import FORMATS, PhotoError, fit, opened
 from inksight.errors import DrawingError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-# Formats that are plain pixels. Pillow knows others that start programs (EPS) or mean something else (PDF, fonts).
-PICTURE_FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
-
-MAX_PIXELS = 64_000_000
-"""Largest picture that is decoded: 64 megapixels, beyond any phone's; a bomb of 200 kB can claim 1,000 times that."""
 
 
 def to_images(items: Any, description: Mapping[str, Any]) -> NDArray[np.uint8]:
@@ -54,10 +48,11 @@ def to_input(item: Any, description: Mapping[str, Any]) -> NDArray[np.uint8]:
             raise UsageError(f"an array of shape {item.shape} is not one image")
         first: NDArray[np.uint8] = images[0]
         return first
+    size = max(shape[:2]) if description["kind"] == "photo" else 0
     if isinstance(item, str | Path):
-        picture = open_picture(read_file(Path(item)), str(item))
+        picture = open_picture(read_file(Path(item)), str(item), size)
     elif isinstance(item, bytes):
-        picture = open_picture(item, "the given bytes")
+        picture = open_picture(item, "the given bytes", size)
     elif hasattr(item, "getexif"):
         picture = item
     else:
@@ -100,31 +95,20 @@ def is_simplified(strokes: Sequence[Any]) -> bool:
     return whole and x.min() == y.min() == 0 and max(x.max(), y.max()) == 255
 
 
-def open_picture(data: bytes, name: str) -> Image:
-    """Decode the bytes of a picture file; raises UsageError when it is none, is broken or is far too large."""
-    from PIL import Image, ImageFile, UnidentifiedImageError
+def open_picture(data: bytes, name: str, size: int = 0) -> Image:
+    """Decode the bytes of a picture file, upright; a JPEG may be made smaller when `size` pixels across are enough.
 
-    assert not ImageFile.LOAD_TRUNCATED_IMAGES
+    Raises UsageError when it is no picture, is broken or is far too large.
+    """
+    from PIL import ImageOps
+
     try:
-        picture = Image.open(io.BytesIO(data), formats=PICTURE_FORMATS)
-        if picture.width * picture.height > MAX_PIXELS:
-            raise UsageError(
-                f"{name}: {picture.width} x {picture.height} pixels are too many",
-                hint=f"At most {MAX_PIXELS:,} are read.",
-            )
-        picture.load()
-    except UnidentifiedImageError:
-        raise UsageError(f"{name} is not a picture", hint=f"Readable are {', '.join(PICTURE_FORMATS)}.") from None
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
-        raise UsageError(f"{name} is a broken picture: {error}") from None
-    return picture
+        with opened(data, size) as picture:
+            return ImageOps.exif_transpose(picture)
+    except PhotoError as error:
+        raise UsageError(
+            f"{name} is no usable picture: {error.message}", hint=f"Readable are {', '.join(FORMATS)}."
+        ) from None
 
 
 def read_file(path: Path) -> bytes:
@@ -177,12 +161,7 @@ def _fit(bitmaps: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8
 
 
 def _photo(picture: Image, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    picture = ImageOps.exif_transpose(picture)
-    if picture.has_transparency_data:
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture.convert("RGBA"))
-    picture = picture.convert("RGB" if len(shape) == 3 else "L")
-    fitted = ImageOps.fit(picture, (shape[1], shape[0]), Image.Resampling.BILINEAR)
-    return np.asarray(fitted, np.uint8)
+    pixels, _ = fit(picture, (shape[0], shape[1]))
+    return pixels if len(shape) == 3 else np.asarray(Image.fromarray(pixels).convert("L"))

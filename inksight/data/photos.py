@@ -1,4 +1,4 @@
-"""One photo file, of whatever kind, becomes an upright square of RGB.
+"""One photo file, of whatever kind, becomes an upright square of RGB: for datasets and for predictions alike.
 
 Turned as its EXIF says; CMYK, palette, grey, 16-bit and transparent pictures are converted (transparent ones are laid
 on white); of an animation the first frame counts. Anything else raises PhotoError with the reason. Not guaranteed:
@@ -35,12 +35,35 @@ def decode(data: bytes, size: int) -> tuple[NDArray[np.uint8], list[str]]:
 
     The shorter side is resized to `size`. Raises PhotoError.
     """
+    with opened(data, size) as image:
+        if min(image.size) < LEAST_SIDE:
+            raise PhotoError(f"{image.width} x {image.height} is smaller than {LEAST_SIDE} pixels")
+        done = []
+        # An MPO is a JPEG with a second view or a depth map behind it, not an animation.
+        if getattr(image, "is_animated", False) and image.format != "MPO":
+            done.append("animated: first frame taken")
+        pixels, more = fit(image, (size, size))
+        return pixels, done + more
+
+
+@contextmanager
+def opened(data: bytes, size: int = 0) -> Iterator[Image.Image]:
+    """Open a picture, not yet decoded, for the block; whatever is wrong with it there is raised as PhotoError.
+
+    A JPEG of which only `size` pixels across are needed may come out smaller than it is, and many times as fast.
+    """
     try:
         with Image.open(io.BytesIO(data), formats=_formats()) as image:
-            return _square(image, size)
+            if image.width * image.height > MAX_PIXELS:
+                raise PhotoError(f"{image.width} x {image.height} is more than {MAX_PIXELS:,} pixels")
+            if size and image.format in ("JPEG", "MPO"):
+                # The decoder can halve as it goes; twice the needed size leaves enough for a good resampling.
+                scale = 2 * size / min(image.size)
+                image.draft(None, (round(image.width * scale), round(image.height * scale)))
+            yield image
     except UnidentifiedImageError:
         raise PhotoError("not a picture") from None
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PhotoError(f"more than {MAX_PIXELS:,} pixels") from None
     # Pillow's decoders report broken files by any of these.
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, OverflowError, MemoryError) as error:
@@ -54,31 +77,24 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _square(image: Image.Image, size: int) -> tuple[NDArray[np.uint8], list[str]]:
-    done = []
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise PhotoError(f"{width} x {height} is more than {MAX_PIXELS:,} pixels")
-    if min(width, height) < LEAST_SIDE:
-        raise PhotoError(f"{width} x {height} is smaller than {LEAST_SIDE} pixels")
-    # An MPO is a JPEG with a second view or a depth map behind it, not an animation.
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        done.append("animated: first frame taken")
-    if image.format in ("JPEG", "MPO"):
-        # The decoder can halve as it goes; twice the needed size leaves enough for a good resampling.
-        scale = 2 * size / min(width, height)
-        image.draft(None, (round(width * scale), round(height * scale)))
+def fit(image: Image.Image, shape: tuple[int, int]) -> tuple[NDArray[np.uint8], list[str]]:
+    """Return the middle of a picture, upright, as uint8 (height, width, 3), and what had to be done for it.
+
+    The largest part of that shape is taken and resized to it.
+    """
+    done: list[str] = []
     image.load()
     # 2 to 8 are the orientations that EXIF knows besides upright.
     if image.getexif().get(0x0112, 1) in range(2, 9):
         image = ImageOps.exif_transpose(image)
         done.append("turned as EXIF says")
     image = _as_rgb(image, done)
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    box = (left, top, left + side, top + side)
-    square = image.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
-    return np.asarray(square), done
+    height, width = shape
+    scale = min(image.width / width, image.height / height)
+    left, top = (image.width - width * scale) / 2, (image.height - height * scale) / 2
+    box = (left, top, left + width * scale, top + height * scale)
+    middle = image.resize((width, height), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+    return np.asarray(middle), done
 
 
 def _as_rgb(image: Image.Image, done: list[str]) -> Image.Image:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inksight.data.dataset import SPLITS, Dataset, open_dataset
+from inksight.data.places import places
 from inksight.errors import DataError, UsageError, unknown
 from inksight.evaluation.comparison import with_comparison
 from inksight.evaluation.judging import Evaluation, judge, plain
 from inksight.evaluation.metrics import IntArray, Probabilities
 from inksight.evaluation.speed import folder_bytes, measure_speed
-from inksight.workspace import workspace
 
 if TYPE_CHECKING:
     from inksight.bundle import Classifier
@@ -132,12 +132,11 @@ def find_dataset(data: str | Path | None, classifier: Classifier) -> Path:
 
         return ensure_dataset(data)
     recorded = classifier.description.get("dataset", {})
-    places = [Path(recorded[key]) for key in ("path",) if recorded.get(key)]
-    places += [workspace().dataset_path(recorded["name"])] if recorded.get("name") else []
+    tried = places(recorded.get("sha256"), recorded.get("name"))
     hint = "Say what to judge it on: --data FILE, a dataset's name or a preset."
-    path = next((place for place in places if place.is_file()), None)
+    path = next((place for place in tried if place.is_file()), None)
     if path is None:
-        where = f": {', '.join(map(str, places))}" if places else ""
+        where = f": {', '.join(map(str, tried))}" if tried else ""
         raise UsageError(f"the dataset that {classifier.name!r} was trained on is not here{where}", hint=hint)
     with open_dataset(path) as dataset:
         if recorded.get("sha256") and dataset.sha256 != recorded["sha256"]:

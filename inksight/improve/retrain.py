@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 
 from inksight.config import as_dict, fields_of, resolve
 from inksight.data.dataset import Dataset, open_dataset
+from inksight.data.places import places
 from inksight.errors import ConflictError, DataError, GateError, NotFoundError, UsageError
 from inksight.improve.additions import Additions, gather, mark_learnt, write
 from inksight.improve.verdict import Judged, judge
@@ -97,7 +98,7 @@ def _retrain(
 
     progress("gathering", 0.0)
     alias = parse(model)[1] or CHAMPION
-    with open_dataset(_base(store, parent, settings.data)) as base:
+    with open_dataset(_base(parent, settings.data)) as base:
         _check_classes(parent, base)
         added = gather(store.database, parent.name, base)
         counts = _counts(store, parent, added)
@@ -247,34 +248,28 @@ def _train_settings(parent: Version, settings: RetrainSettings, family: str) -> 
     return resolve(TrainSettings, preset={**before, **changes}, environ={})
 
 
-def _base(store: Registry, parent: Version, data: str | None) -> Path:
+def _base(parent: Version, data: str | None) -> Path:
     """Return the dataset that the model was first trained on, before any correction, or the one that is named."""
     if data is not None:
         from inksight.data.ensure import ensure_dataset
 
         return ensure_dataset(data)
     recorded = parent.description.get("dataset") or {}
-    path = _dataset_file(store, parent.name, recorded.get("sha256"), recorded.get("name"))
+    path = _dataset_file(parent.name, recorded.get("sha256"), recorded.get("name"))
     with open_dataset(path) as dataset:
         base = dataset.preprocessing.get("base")
-    return path if base is None else _dataset_file(store, parent.name, base["sha256"], base["name"])
+    return path if base is None else _dataset_file(parent.name, base["sha256"], base["name"])
 
 
-def _dataset_file(store: Registry, name: str, sha256: str | None, title: str | None) -> Path:
-    """Return the dataset file with this content, where a version of the model or the workspace knows it."""
-    places = [
-        Path(recorded["path"])
-        for version in store.versions(name)
-        if (recorded := version.description.get("dataset") or {}).get("sha256") == sha256 and recorded.get("path")
-    ]
-    if title:
-        places.append(workspace().dataset_path(title))
-    for place in places:
+def _dataset_file(name: str, sha256: str | None, title: str | None) -> Path:
+    """Return the dataset file with this content, where this workspace knows it."""
+    tried = places(sha256, title)
+    for place in tried:
         if place.is_file():
             with open_dataset(place) as dataset:
                 if dataset.sha256 == sha256:
                     return place
-    where = f": {', '.join(dict.fromkeys(map(str, places)))}" if places else ""
+    where = f": {', '.join(dict.fromkeys(map(str, tried)))}" if tried else ""
     raise UsageError(
         f"the dataset that {name!r} was trained on is not here{where}",
         hint="Name it, or one of the same classes: --data FILE, a dataset's name or a preset.",

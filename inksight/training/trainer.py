@@ -22,6 +22,7 @@ from inksight import models
 from inksight.config import as_dict, option_name, resolve
 from inksight.data import Dataset, open_dataset
 from inksight.data.ensure import ensure_dataset
+from inksight.data.places import remember
 from inksight.errors import ConflictError, TrainingError, UsageError
 from inksight.models.preprocess import Preprocess
 from inksight.settings import TrainSettings
@@ -107,6 +108,8 @@ def train(
                 raise UsageError("give either settings or single options, not both", hint=f"Here: {', '.join(options)}")
             if settings.mlflow:
                 check_address(settings.mlflow)
+            if group.leads:
+                remember(dataset.sha256, dataset.path)
             described = RunDescription(
                 data=str(path),
                 dataset={"name": dataset.name, "sha256": dataset.sha256},
@@ -164,7 +167,7 @@ def _run(
     counts = np.bincount(feed.labels, minlength=len(dataset.classes)).tolist()
     say(
         f"{dataset.name}: {feed.rows:,} images of {len(dataset.classes)} classes to train on, {val.rows:,} to validate"
-        f" on; {spec.name} with {models.parameter_count(model):,} parameters; {device.type}, {str(dtype)[6:]}"
+        f" on; {spec.name} with {models.size_text(model)}; {device.type}, {str(dtype)[6:]}"
         + (f", {group.world} processes" if group.world > 1 else "")
         + (", read in shuffled chunks" if feed.buffer_rows else "")
     )
@@ -377,7 +380,6 @@ def _judge_and_save(
         preprocessing={**preprocess.description, "kind": dataset.kind},
         dataset={
             "name": dataset.name, "sha256": dataset.sha256, "source": dataset.source, "counts": dataset.counts,
-            "path": str(dataset.path),
         },
         metrics=summary,
         # A bundle is shipped; whose server watched its training is nobody's business.

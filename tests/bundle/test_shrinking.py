@@ -77,7 +77,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Class
         architecture={"name": "simple_cnn", "options": {}},
         classes=CLASSES,
         preprocessing=preprocess.description,
-        dataset={"name": "bars", "sha256": dataset.sha256, "path": str(dataset.path)},
+        dataset={"name": "bars", "sha256": dataset.sha256},
         samples=dataset.images("val")[:],
     )
     return load(folder)

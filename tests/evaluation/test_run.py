@@ -16,6 +16,7 @@ from inksight.bundle import Classifier
 from inksight.bundle.network import Network
 from inksight.cli import app
 from inksight.data.dataset import DatasetWriter, open_dataset
+from inksight.data.places import remember
 from inksight.errors import DataError, NotFoundError, UsageError
 from inksight.evaluation import evaluate, judge
 from inksight.evaluation.run import answers_of, completed
@@ -33,7 +34,9 @@ class Brightest:
 
     def __init__(self, folder: Path, classes: list[str] = CLASSES, sha256: str = "", data: Path | None = None) -> None:
         self.folder, self.classes = folder, classes
-        dataset = {"name": "made", "sha256": sha256, "path": str(data) if data else None}
+        dataset = {"name": "made", "sha256": sha256}
+        if data:
+            remember(sha256, data)
         self.description: dict[str, Any] = {"dataset": dataset, "architecture": {"name": "none", "parameters": 0}}
         self.calls: list[int] = []
 
@@ -100,7 +103,7 @@ def test_without_data_the_recorded_file_is_used_only_when_unchanged(dataset: Pat
     with pytest.raises(DataError, match="no longer the dataset"):
         evaluate(loaded(tmp_path, sha256="0" * 64, data=dataset))
     with pytest.raises(UsageError, match="is not here"):
-        evaluate(loaded(tmp_path, data=tmp_path / "gone.h5"))
+        evaluate(loaded(tmp_path, sha256="1" * 64, data=tmp_path / "gone.h5"))
     named = evaluate(loaded(tmp_path, sha256="0" * 64), dataset, speed=False)
     assert "may have been among those it learnt from" in named.metrics["data"]["warnings"][0]
 

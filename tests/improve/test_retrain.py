@@ -19,6 +19,7 @@ from sqlalchemy import select
 
 from inksight import registry
 from inksight.data import open_dataset
+from inksight.data.places import places
 from inksight.errors import ConflictError, UsageError
 from inksight.improve.retrain import retrain
 from inksight.registry import Registry
@@ -47,6 +48,12 @@ def store(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     opened = registry.open()
     yield opened
     opened.close()
+
+
+def base_file(store: Registry) -> Path:
+    recorded = store.find(MODEL).description["dataset"]
+    assert "path" not in recorded
+    return places(recorded["sha256"], recorded["name"])[0]
 
 
 def accuracy(store: Registry, reference: str, images: Any, label: str) -> float:
@@ -79,7 +86,7 @@ def test_a_new_style_is_learnt_and_nothing_forgotten(store: Registry) -> None:
 
 
 def test_what_is_judged_on_is_never_learnt(store: Registry, home: Path) -> None:
-    with open_dataset(store.find(MODEL).description["dataset"]["path"]) as base:
+    with open_dataset(base_file(store)) as base:
         test_images = base.images("test")[:5]
         base_test = base.load("test")
     twin = rings(1, seed=3)
@@ -142,7 +149,7 @@ def test_twice_is_once(store: Registry) -> None:
 def test_a_gate_says_no_unless_forced(store: Registry) -> None:
     # People who call everything flat: the model learns it, and is worse on the test split.
     correct(store, np.random.default_rng(0).integers(0, 60, (40, 28, 28)).astype(np.uint8), "flat")
-    with open_dataset(store.find(MODEL).description["dataset"]["path"]) as base:
+    with open_dataset(base_file(store)) as base:
         images, labels = base.load("train")
     correct(store, 255 - images[labels == 1][:60], "flat")
     correct(store, np.minimum(images[labels == 1][:100] + 3, 255).astype(np.uint8), "flat")
@@ -172,8 +179,7 @@ def test_too_little_to_learn(store: Registry) -> None:
 
 
 def test_a_lost_dataset_is_named(store: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    description = store.find(MODEL).description
-    path = Path(description["dataset"]["path"])
+    path = base_file(store)
     hidden = path.rename(path.with_suffix(".away"))
     try:
         with pytest.raises(UsageError, match=r"bars\.h5") as caught:
