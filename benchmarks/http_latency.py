@@ -299,8 +299,10 @@ def main() -> None:
         if options.soak:
             requests = [http("/v1/predict", body) for body in bodies("simplified")]
             uvloop.run(saturate(port, requests, 32, count=5_000))
+            time.sleep(1)  # the server, too, closes its connections
             before = usage(process)
             result = uvloop.run(saturate(port, requests, 32, count=options.soak))
+            time.sleep(1)
             after = usage(process)
             print(
                 f"soak: {options.soak:,} requests, {result['failed']:.0f} failed; "

@@ -13,9 +13,14 @@ The names below are loaded on first use, so that importing the package costs not
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# ONNX Runtime (1.29 and newer) reports its use to its makers and keeps a database for that in the user's home, unless
+# this is set before it starts. Who wants that sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from inksight.bundle import Classifier

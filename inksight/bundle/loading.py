@@ -102,6 +102,6 @@ def torch_runner(network: Any) -> Predict:
 
     def predict(images: Any) -> Any:
         with torch.inference_mode():
-            return network(torch.from_numpy(np.ascontiguousarray(images))).numpy()
+            return network(torch.from_numpy(np.array(images))).numpy()
 
     return predict

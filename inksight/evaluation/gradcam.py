@@ -37,7 +37,7 @@ def gradient_maps(
     """
     network = network.eval()
     crop = network.preprocess.crop_box
-    inputs = network.preprocess(torch.from_numpy(np.ascontiguousarray(images)))
+    inputs = network.preprocess(torch.from_numpy(np.array(images)))
     seen: list[tuple[nn.Module, Tensor]] = []
 
     def remember(module: nn.Module, _: Any, output: Any) -> None:

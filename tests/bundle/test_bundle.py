@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -233,3 +236,13 @@ def test_a_run_stands_for_the_bundle_in_it(home: Path, tmp_path: Path) -> None:
     assert locate("mine") == run / "bundle" == locate(run)
     with pytest.raises(NotFoundError, match="no model 'yours'"):
         locate("yours")
+
+
+def test_the_runtime_reports_to_nobody(tmp_path: Path) -> None:
+    program = "import inksight, numpy; inksight.load('doodles').predict(numpy.zeros((1, 28, 28), 'uint8'))"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ORT_")}
+    # Under CI the runtime keeps quiet by itself, which would hide what it does elsewhere.
+    environment.pop("CI", None)
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    assert not list(tmp_path.rglob("*onnxruntime*"))

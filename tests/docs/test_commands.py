@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from inksight.data.presets import categories
 from inksight.drawing import render_many
@@ -48,6 +49,19 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for n, drawing in enumerate(drawings)
         ]
         (folder / f"full/simplified/{name}.ndjson").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of small photos in two classes, told apart by their colour."""
+    folder = tmp_path_factory.mktemp("sources") / "photos"
+    random = np.random.default_rng(0)
+    for name, colour in (("daisy", (240, 240, 200)), ("tulip", (200, 40, 60))):
+        (folder / name).mkdir(parents=True)
+        for index in range(24):
+            pixels = np.clip(random.normal(colour, 40, (64, 80, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{index}.jpg")
     return folder
 
 
@@ -107,7 +121,8 @@ def run_command(words: list[str], environment: dict[str, str], folder: Path) -> 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_every_command_works(document: Path, environment: dict[str, str], tmp_path: Path) -> None:
+def test_every_command_works(document: Path, environment: dict[str, str], photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").symlink_to(photos)
     shown: list[Block] = [block for block in blocks(document) if not block.not_run]
     if not shown:
         pytest.skip("shows no commands")

@@ -49,7 +49,7 @@ def classifier(model: nn.Module, shape: tuple[int, ...], classes: list[str]) -> 
 
     def predict_proba(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
-            return cast("npt.NDArray[np.float32]", network(torch.from_numpy(np.ascontiguousarray(images))).numpy())
+            return cast("npt.NDArray[np.float32]", network(torch.from_numpy(np.array(images))).numpy())
 
     return cast(
         "Classifier",
@@ -61,7 +61,9 @@ def classifier(model: nn.Module, shape: tuple[int, ...], classes: list[str]) -> 
 
 
 def scribbles(count: int, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    return np.random.default_rng(0).integers(60, 256, (count, *shape), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(60, 256, (count, *shape), dtype=np.uint8)
+    images.setflags(write=False)  # as Pillow's are
+    return images
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (40, 40, 3)])
