@@ -114,10 +114,18 @@ def _centre(points: Points) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.flo
 def _paint(alpha: npt.NDArray[np.uint8], drawing_strokes: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
     """Paint the strokes of each drawing over one another, rounding as cairo's span renderer does."""
     bitmaps = np.zeros((len(drawing_strokes), *alpha.shape[1:]), np.uint8)
+    if len(bitmaps) == 1:  # what a server draws: without the index arrays in a quarter of the time
+        for ink in alpha:
+            bitmaps[0] = _over(ink, bitmaps[0])
+        return bitmaps
     first = np.cumsum(drawing_strokes) - drawing_strokes
     for layer in range(drawing_strokes.max()):
         drawing = np.flatnonzero(drawing_strokes > layer)
-        ink = alpha[first[drawing] + layer]
-        below = bitmaps[drawing] * (255 - ink).astype(np.uint16) + 127
-        bitmaps[drawing] = ink + ((below + (below >> 8)) >> 8).astype(np.uint8)
+        bitmaps[drawing] = _over(alpha[first[drawing] + layer], bitmaps[drawing])
     return bitmaps
+
+
+def _over(ink: npt.NDArray[np.uint8], paper: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    below = paper * (255 - ink).astype(np.uint16) + 127
+    painted: npt.NDArray[np.uint8] = ink + ((below + (below >> 8)) >> 8).astype(np.uint8)
+    return painted
