@@ -171,7 +171,7 @@ def convert(value: Any, hint: Any, where: str) -> Any:
             return Path(value).expanduser()
         if hint is str:
             return str(value)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError):
         raise UsageError(f"{where}: {value!r} is not {_KINDS.get(hint, str(hint))}") from None
     return value
 

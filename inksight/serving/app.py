@@ -18,6 +18,7 @@ from inksight.serving import (
     routes_feedback,
     routes_games,
     routes_health,
+    routes_jobs,
     routes_models,
     routes_page,
     routes_predict,
@@ -80,6 +81,7 @@ def create_app(settings: ServeSettings | None = None, *, models: Sequence[str | 
         routes_eye,
         routes_race,
         routes_admin,
+        routes_jobs,
         routes_experiments,
     ):
         app.include_router(part.router)

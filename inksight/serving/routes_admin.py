@@ -1,4 +1,4 @@
-"""Behind tokens: versions and aliases, the queue of corrections, the prediction log, jobs."""
+"""Behind tokens: versions and aliases, the queue of corrections, the prediction log. (Jobs: routes_jobs.)"""
 
 from __future__ import annotations
 
@@ -153,26 +153,6 @@ class Decision(Shape):
     label: str | None = Field(default=None, max_length=200, description="The right label, to relabel.")
 
 
-class JobItem(Shape):
-    """A piece of work that outlives a process."""
-
-    id: str
-    kind: str
-    batch: str
-    state: str
-    attempts: int
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    error: str | None
-
-
-class JobPage(Shape):
-    """Jobs, the newest first."""
-
-    jobs: list[JobItem]
-
-
 @router.get("/models/{name}/aliases")
 def aliases(request: Request, name: str, holder: Models) -> AliasesResponse:
     """List a model's versions and aliases in the registry."""
@@ -268,16 +248,6 @@ def export(
     shared = services(request)
     shared.storage.registry  # noqa: B018 - opens the database now: once streaming has begun, there is no status to send
     return StreamingResponse(_lines(shared, since, until, model), media_type="application/x-ndjson")
-
-
-@router.get("/jobs")
-def jobs(request: Request, holder: Models, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> JobPage:
-    """List the jobs (trainings, retrains), the newest first."""
-    storage = services(request).storage
-    table = storage.tables.Job
-    with storage.database.read() as session:
-        rows = session.scalars(select(table).order_by(table.created_at.desc()).limit(limit))
-        return JobPage(jobs=[JobItem(**{name: getattr(row, name) for name in JobItem.model_fields}) for row in rows])
 
 
 def _lines(shared: Services, since: datetime | None, until: datetime | None, model: str | None) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ from inksight.errors import InksightError
 from inksight.serving.experiments import Experiments
 from inksight.serving.eye import Pictures
 from inksight.serving.games import Games
+from inksight.serving.jobs import Workshop
 from inksight.serving.journal import Journal
 from inksight.serving.live import Classifier, LiveModel, LiveModels
 from inksight.serving.logs import log
@@ -42,6 +43,7 @@ class Services:
         self.games = Games(self.storage, settings)
         self.pictures = Pictures(settings.game_data)
         self.race = Race(self)
+        self.workshop = Workshop(self.storage)
         self.ready = False
         self.failure: InksightError | None = None
         self.on_loaded: Callable[[InksightError | None], None] | None = None
@@ -69,6 +71,7 @@ class Services:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.experiments.stop()
         await self.race.stop()
+        self.workshop.stop()
         await asyncio.to_thread(self.predictor.close)
         await asyncio.to_thread(self.journal.stop)
         await asyncio.to_thread(self._let_go)

@@ -28,6 +28,7 @@ SCOPES = {
     "review": "read and decide corrections",
     "logs": "read logged predictions and replay them",
     "experiments": "start and stop A/B tests",
+    "jobs": "start, watch and cancel retrains and trainings",
 }
 
 

@@ -33,7 +33,10 @@ ADMIN_ROUTES = [
     ("POST", "/v1/corrections/1", "review"),
     ("GET", "/v1/corrections/statistics", "review"),
     ("GET", "/v1/predictions/export", "logs"),
-    ("GET", "/v1/jobs", "models"),
+    ("GET", "/v1/jobs", "jobs"),
+    ("POST", "/v1/jobs", "jobs"),
+    ("GET", "/v1/jobs/1", "jobs"),
+    ("POST", "/v1/jobs/1/cancel", "jobs"),
 ]
 
 

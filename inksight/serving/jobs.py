@@ -1,0 +1,150 @@
+"""Starts retrains and trainings beside the service, and says how they are.
+
+A job is a process of its own (inksight/improve/job.py) on this machine; what is known of it is in the database
+(registry/jobs.py), so that it goes on when the service ends, and any worker can tell or cancel it. Its output is in
+<home>/jobs/<id>.txt.
+
+What a client may choose is checked here: names of models in the registry and of dataset files in the workspace, and
+settings that are numbers and choices; nothing that is a path or an address.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, or_, select
+
+from inksight import models
+from inksight.config import Settings, fields_of, resolve
+from inksight.errors import InksightError, UnavailableError, UsageError, unknown
+from inksight.registry.jobs import Jobs
+from inksight.serving.logs import log
+from inksight.settings import RetrainSettings, TrainSettings
+from inksight.tuning.jobs import log_lines
+from inksight.workspace import workspace
+
+if TYPE_CHECKING:
+    from inksight.registry.tables import Job
+    from inksight.serving.storage import Storage
+
+LOG_LINES = 40
+
+OWN_SETTINGS = {
+    RetrainSettings: {"data"},
+    TrainSettings: {"name", "weights", "mlflow", "tensorboard", "device", "memory_limit"},
+}
+"""Settings that are not for clients: they name files and servers, or belong to whoever runs the machine."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+class Workshop:
+    """The jobs of a service; every method asks the database and may block."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._stopped = threading.Event()
+
+    @property
+    def jobs(self) -> Jobs:
+        """The jobs in the database."""
+        return Jobs(self._storage.database)
+
+    def retrain(self, model: str, settings: Mapping[str, Any]) -> Job:
+        """Start to train a registered model on its reviewed corrections."""
+        name = self._storage.registry.find(checked_name(model, "model")).name
+        return self._start("retrain", name, {"model": name, "settings": checked(RetrainSettings, settings)})
+
+    def train(self, model: str, architecture: str, data: str, settings: Mapping[str, Any]) -> Job:
+        """Start to train a network on a dataset file of the workspace and to register it as a version of `model`."""
+        if architecture not in models.names():
+            raise unknown("architecture", architecture, models.names())
+        known = {path.stem for path in workspace().datasets.glob("*.h5")}
+        if data not in known:
+            raise unknown("dataset", data, known)
+        name = checked_name(model, "model")
+        spec = {"model": name, "architecture": architecture, "data": data, "settings": checked(TrainSettings, settings)}
+        return self._start("train", name, spec)
+
+    def to_learn(self) -> dict[str, int]:
+        """Count, by registered model, the accepted drawings that no version has learnt and a retrain could."""
+        tables = self._storage.tables
+        table = tables.Correction
+        query = (
+            select(table.model, func.count())
+            .join(tables.Model, tables.Model.name == table.model)
+            .where(table.state.in_(("accepted", "relabelled")), table.learnt_in.is_(None), table.input.is_not(None))
+            .where(or_(table.split.is_(None), table.split != "test"))
+            .group_by(table.model)
+        )
+        with self._storage.database.read() as session:
+            return {str(model): int(count) for model, count in session.execute(query)}
+
+    def log(self, job: Job) -> list[str]:
+        """Return the last lines that a job printed."""
+        return log_lines(_log_path(job.id), LOG_LINES)
+
+    def stop(self) -> None:
+        """Let go of the jobs: they go on without this process."""
+        self._stopped.set()
+
+    def _start(self, kind: str, model: str, spec: dict[str, Any]) -> Job:
+        job = self.jobs.add(kind, spec, slot=model)
+        path = _log_path(job.id)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "ab") as output:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "inksight.improve.job", job.id],
+                    stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+                    env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                )  # fmt: skip
+        except OSError as error:
+            self.jobs.end(job.id, "failed", error=f"its process could not be started: {error.strerror}")
+            raise UnavailableError(f"the job's process could not be started: {error.strerror}") from None
+        threading.Thread(target=self._attend, args=(job.id, process), name=f"job {job.id}", daemon=True).start()
+        return job
+
+    def _attend(self, job_id: str, process: subprocess.Popen[bytes]) -> None:
+        """Wait for the process; one that died without a word is known at once and need not first be missed."""
+        code = process.wait()
+        if self._stopped.is_set():
+            return
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        try:
+            self.jobs.end(job_id, "failed", error=f"its process {how}; its log may say more")
+        except InksightError as error:
+            log("a job's end was not written; it will be missed", job=job_id, **error.as_dict())
+
+
+def checked_name(name: str, what: str) -> str:
+    """Return a name that is a plain word; raises UsageError."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{what} name {name[:100]!r} is not valid", hint="Use letters, digits and . _ - (at most 100)."
+        )
+    return name
+
+
+def checked(cls: type[Settings], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings that a client may choose; raises UsageError or NotFoundError that names the wrong one."""
+    allowed = [name for name in fields_of(cls) if name not in OWN_SETTINGS[cls]]
+    for name, value in settings.items():
+        if name not in allowed:
+            raise unknown("setting", name, allowed)
+        if not isinstance(value, str | int | float | bool | None):
+            raise UsageError(f"{name}: {str(value)[:40]!r} is not a single value")
+    resolve(cls, options=settings, environ={})
+    return dict(settings)
+
+
+def _log_path(job_id: str) -> Path:
+    return workspace().home / "jobs" / f"{job_id}.txt"
