@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 ACTIVE = ("waiting", "running", "cancelling")
 BEAT_SECONDS = 1.0
-LOST_SECONDS = 30.0
-"""Longer than a loaded machine takes to start a process."""
+LOST_SECONDS = 60.0
+"""Longer than a process of low priority waits on a loaded machine."""
 
 LOST = "its process is gone: it was killed, or the machine restarted"
 

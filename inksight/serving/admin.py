@@ -14,8 +14,8 @@ from inksight.serving.tokens import Holder
 _bearer = HTTPBearer(auto_error=False, description="An admin token; `inksight tokens add` makes one.")
 
 
-def requires(scope: str) -> Callable[..., Holder]:
-    """Return a dependency that gives the token's holder, or answers 401 or 403."""
+def requires(scope: str | None) -> Callable[..., Holder]:
+    """Return a dependency that gives the holder of a token for `scope` (None: of any), or answers 401 or 403."""
 
     def check(
         request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from inksight import drawing
 from inksight.errors import ConflictError, InksightError, UsageError
@@ -330,6 +330,8 @@ def _refuse(message: str) -> NoReturn:
 
 
 async def _say(socket: WebSocket, message: dict[str, Any]) -> None:
+    if socket.application_state is not WebSocketState.CONNECTED:  # the player came in elsewhere meanwhile
+        raise WebSocketDisconnect(TAKEN_OVER)
     await socket.send_text(orjson.dumps(message).decode())
 
 

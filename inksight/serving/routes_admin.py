@@ -30,6 +30,13 @@ Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 PAGE = 1_000
 
 
+class TokenInfo(Shape):
+    """Whose the token is that was sent, and what it allows."""
+
+    name: str
+    scopes: list[str]
+
+
 class VersionSummary(Shape):
     """A version of a model in the registry."""
 
@@ -151,6 +158,12 @@ class Decision(Shape):
 
     action: Literal["accept", "relabel", "reject"]
     label: str | None = Field(default=None, max_length=200, description="The right label, to relabel.")
+
+
+@router.get("/token")
+def token(holder: Annotated[Holder, Depends(requires(None))]) -> TokenInfo:
+    """Tell what the token allows, so that a page offers only that."""
+    return TokenInfo(name=holder.name, scopes=list(holder.scopes))
 
 
 @router.get("/models/{name}/aliases")

@@ -92,8 +92,8 @@ class Tokens:
         """Return scopes and time of each token by name, without its hash."""
         return {name: {k: v for k, v in facts.items() if k != "sha256"} for name, facts in self._load().items()}
 
-    def check(self, token: str | None, scope: str) -> Holder:
-        """Return who holds a token that allows `scope`; raises UnauthorizedError or ForbiddenError."""
+    def check(self, token: str | None, scope: str | None) -> Holder:
+        """Return who holds a token that allows `scope` (None: any); raises UnauthorizedError or ForbiddenError."""
         hint = "Send the header Authorization: Bearer TOKEN; `inksight tokens add` makes one."
         if not token:
             raise UnauthorizedError("this needs an admin token", hint=hint)
@@ -105,7 +105,7 @@ class Tokens:
                 found = Holder(name, tuple(facts["scopes"]))
         if found is None:
             raise UnauthorizedError("the token is not known", hint=hint)
-        if scope not in found.scopes:
+        if scope is not None and scope not in found.scopes:
             raise ForbiddenError(
                 f"the token {found.name!r} does not allow {scope!r}", hint=f"It allows: {', '.join(found.scopes)}"
             )

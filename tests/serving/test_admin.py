@@ -44,6 +44,13 @@ def bearer(*scopes: str, name: str = "alice") -> dict[str, str]:
     return {"Authorization": f"Bearer {Tokens().add(name, scopes)}"}
 
 
+def test_a_token_tells_what_it_allows(client: TestClient) -> None:
+    check_error(client.get("/v1/token"), 401, "unauthorized")
+    assert client.get("/v1/token", headers=bearer("review", "jobs", name="bob")).json() == {
+        "name": "bob", "scopes": ["jobs", "review"],
+    }  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def real_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small bundle that can really be loaded."""

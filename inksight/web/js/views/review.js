@@ -6,6 +6,7 @@ import { h } from "../dom.js";
 import { label, number, percent, t } from "../i18n.js";
 import { reason } from "../parts.js";
 import { pick } from "../picker.js";
+import { makeRetraining } from "../retraining.js";
 
 export const id = "review";
 
@@ -27,6 +28,7 @@ export function mount(root, { notice }) {
   const machine = h("dd", {});
   const player = h("dd", {});
   const counts = h("p", { class: "tally", role: "status" });
+  let retraining = null;
   const button = (name, key, kind, act) =>
     h("button", { class: kind, type: "button", "aria-keyshortcuts": key, onclick: act }, t(`review.${name}`), h("kbd", {}, key));
   const accept = button("accept", "A", "stamp-button", () => decide("accept"));
@@ -51,6 +53,8 @@ export function mount(root, { notice }) {
   function open() {
     queue = [];
     after = 0;
+    retraining?.dispose();
+    retraining = makeRetraining({ notice });
     section.replaceChildren(
       h("h1", { class: "unseen" }, t("review.title")),
       h("div", { class: "paper" }, canvas, empty),
@@ -59,6 +63,7 @@ export function mount(root, { notice }) {
           h("div", {}, h("dt", { class: "overline" }, t("review.player")), player)),
         h("div", { class: "decisions" }, buttons),
         counts,
+        retraining.element,
         h("button", { class: "quiet", type: "button", onclick: () => { admin.forget(); askForToken(); } }, t("review.leave"))),
     );
     more();
@@ -90,6 +95,7 @@ export function mount(root, { notice }) {
     if (found.reviewers_agreed !== null) parts.push(t("review.agreed", { percent: percent(found.reviewers_agreed.share) }));
     if (found.players_agreed !== null) parts.push(t("review.right", { percent: percent(found.players_agreed.share) }));
     counts.replaceChildren(...parts.map((part) => h("span", {}, part)));
+    retraining.refresh();
   }
 
   function show() {
@@ -154,6 +160,7 @@ export function mount(root, { notice }) {
   else askForToken();
   return () => {
     left = true;
+    retraining?.dispose();
     removeEventListener("keydown", keys);
     removeEventListener("inksight:theme", themed);
   };

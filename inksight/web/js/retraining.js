@@ -1,0 +1,99 @@
+// Under Review: trains a model on what was accepted, and shows how far that is. Only for tokens that allow "jobs".
+//
+//   const retraining = makeRetraining({ notice }); retraining.element; retraining.refresh(); retraining.dispose();
+
+import { admin } from "./api.js";
+import { h } from "./dom.js";
+import { number, percent, t } from "./i18n.js";
+import { button, reason } from "./parts.js";
+
+const PAUSE = 1000;
+const ACTIVE = ["waiting", "running", "cancelling"];
+
+export function makeRetraining({ notice }) {
+  const bar = h("progress", { max: 1, value: 0, "aria-label": t("retrain.progress") });
+  const stage = h("p", { class: "stage", role: "status" });
+  const element = h("div", { class: "retraining" });
+  let job = null; // the one that is shown while it runs
+  let timer = 0;
+  let disposed = false;
+  let allowed = null;
+
+  const failed = (error) => notice(reason(error), "bad");
+
+  // What could be learnt now; a retrain that somebody started already is followed.
+  async function refresh() {
+    if (job) return;
+    let page;
+    try {
+      allowed ??= (await admin.get("v1/token")).scopes.includes("jobs");
+      if (!allowed) return;
+      page = await admin.get("v1/jobs?limit=20");
+    } catch (error) {
+      return failed(error);
+    }
+    if (disposed || job) return;
+    const running = page.jobs.find(({ kind, state }) => kind === "retrain" && ACTIVE.includes(state));
+    if (running) return follow(running);
+    const buttons = Object.entries(page.to_learn).map(([model, count]) =>
+      button("plain-button", t("retrain.start", { model, count: number(count) }), () => start(model)));
+    element.replaceChildren(...buttons, ...element.querySelectorAll(".outcome"));
+  }
+
+  async function start(model) {
+    element.replaceChildren();
+    try {
+      // Whoever presses the button has seen how many there are.
+      follow(await admin.post("v1/jobs", { kind: "retrain", model, settings: { at_least: 1 } }));
+    } catch (error) {
+      failed(error);
+      refresh();
+    }
+  }
+
+  function follow(found) {
+    job = found;
+    const cancel = button("quiet", t("retrain.cancel"), async () => {
+      cancel.disabled = true;
+      await admin.post(`v1/jobs/${job.id}/cancel`, {}).catch(failed);
+    });
+    element.replaceChildren(stage, bar, cancel);
+    show();
+    timer = setTimeout(ask, PAUSE);
+  }
+
+  async function ask() {
+    try {
+      job = await admin.get(`v1/jobs/${job.id}`);
+    } catch (error) {
+      if (error.status === 401 || error.status === 403) return;
+      // The service may be away for a moment; the job goes on without it.
+    }
+    if (disposed) return;
+    show();
+    if (ACTIVE.includes(job.state)) {
+      timer = setTimeout(ask, PAUSE);
+      return;
+    }
+    const text = outcome(job);
+    job = null;
+    element.replaceChildren(h("p", { class: "outcome", role: "status" }, text));
+    refresh();
+  }
+
+  function show() {
+    const { stage: name = "starting", share = 0 } = job.progress ?? {};
+    bar.value = share;
+    stage.textContent = job.state === "cancelling" ? t("retrain.cancelling")
+      : t("retrain.running", { model: job.model, stage: t(`retrain.stage.${name}`), percent: percent(share) });
+  }
+
+  return { element, refresh, dispose() { disposed = true; clearTimeout(timer); } };
+}
+
+function outcome({ state, result, error }) {
+  if (state === "cancelled") return t("retrain.cancelled");
+  if (state === "failed") return t("retrain.failed", { message: error });
+  if (result.outcome === "promoted") return t("retrain.promoted", { version: result.version });
+  return result.message;
+}
