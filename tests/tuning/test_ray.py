@@ -20,6 +20,7 @@ from inksight import registry
 from inksight.config import resolve
 from inksight.errors import UnavailableError, UsageError
 from inksight.settings import TrainAllSettings
+from inksight.training.trackers import read_history
 from inksight.tuning.cluster import connected
 from inksight.tuning.study import load_study
 from inksight.tuning.train_all import train_all
@@ -180,18 +181,34 @@ def test_a_machine_is_lost_and_the_matrix_completes(nodes: Nodes, tmp_path: Path
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-def test_a_cluster_of_this_machine_needs_no_servers(tmp_path: Path, home: Path) -> None:
+def test_a_cluster_of_this_machine_stops_and_goes_on(tmp_path: Path, home: Path) -> None:
     need_ray()
-    data = write_bars(tmp_path / "bars.h5", counts=(60, 60))
+    data = write_bars(tmp_path / "bars.h5", counts=(100, 100))
     alone = write_bars(tmp_path / "alone.h5", counts=(40,))  # a single class: its training fails
     words = [sys.executable, "-m", "inksight", "train-all", "--models", "simple_cnn", "--datasets", str(data)]
-    words += [str(alone), "--fast", "--jobs", "2", "--name", "m", "--ray", "local"]
+    words += [str(alone), "--epochs", "20", "--jobs", "2", "--name", "m", "--ray", "local"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        log = home / "matrices" / "m" / "bars-simple_cnn" / "log.txt"
+        wait_for(lambda: log.exists() and "epoch 2/20" in log.read_text(), process, "it trained")
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the driver and to all that it started
+        err = process.communicate(timeout=90)[1]
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 130, err
+    assert "the same command goes on" in err
+    assert (log.parent / "state.json").exists()
+    [run] = (home / "runs").glob("m-bars-*")
+    before = len(read_history(run))
+    assert 2 <= before < 20
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     assert "single class" in done.stderr
     with closing(registry.open()) as store:
         assert [version.ref for version in store.versions()] == ["bars-simple_cnn:1"]
-    assert (home / "matrices" / "m" / "bars-simple_cnn" / "result.json").exists()
+    assert "goes on with run" in log.read_text()
+    assert [entry["epoch"] for entry in read_history(run)] == list(range(1, 21))
 
 
 def refused(address: str, **environment: str) -> str:
