@@ -1,6 +1,6 @@
 """Does a search pay? The settings that 20 trials find against the defaults, on test images that neither looked at.
 
-    inksight data prepare quickdraw20 --per-class 625
+    inksight data prepare quickdraw20 --per-class 400 --train-ratio 0.5 --val-ratio 0.2 --test-ratio 0.3
     python benchmarks/tuning.py --data inksight-home/datasets/quickdraw20.h5
 
 The search sees the validation split only. Then both are trained anew, with the same seeds and the same number of
