@@ -4,6 +4,8 @@
     ├── downloads/      raw source files, laid out as at their origin
     ├── datasets/       dataset files (<name>.h5)
     ├── runs/           one folder per training run: settings, checkpoints, history, plots, bundle, report
+    ├── matrices/       one folder per train-all: its jobs, their logs and results, the report
+    ├── stations/       jobs that a cluster gave to this machine
     ├── artifacts/      the registry's artefact root, unless INKSIGHT_ARTIFACTS says otherwise (a folder or s3://...)
     └── inksight.db     the registry's SQLite file, unless INKSIGHT_DATABASE_URL says otherwise
 
