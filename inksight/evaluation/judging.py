@@ -36,6 +36,9 @@ _SUMMARY = (
     "log_loss",
     "matthews",
 )
+MATRIX, CONFUSIONS = 60, 100
+"""Classes up to which a summary holds the whole confusion matrix, and how many confusions it holds in any case."""
+
 WORST_ERRORS = 24
 PAIR_EXAMPLES = 4
 
@@ -77,6 +80,7 @@ class Evaluation:
             row["class"]: {"accuracy": row["recall"], "interval": row["recall_interval"], "samples": row["support"]}
             for row in m["per_class"]
         }
+        short["confusion"] = _confusion(m["confusion_matrix"])
         worst = m["worst_classes"][:1]
         short["worst_class"] = {"class": worst[0], **short["per_class"][worst[0]]} if worst else None
         return short
@@ -197,6 +201,19 @@ def _checked(
             hint="Pass softmax outputs: each row in 0..1 with sum 1.",
         )
     return truth, given
+
+
+def _confusion(matrix: list[list[int]]) -> dict[str, Any]:
+    """Return the matrix (rows: truth, in the order of the classes) unless it is large, and its largest errors.
+
+    An error is [truth, answer, count] with the classes' places.
+    """
+    errors = [
+        [truth, answer, count] for truth, row in enumerate(matrix) for answer, count in enumerate(row)
+        if count and truth != answer
+    ]  # fmt: skip
+    errors.sort(key=lambda error: (-error[2], error[0], error[1]))
+    return {"matrix": matrix if len(matrix) <= MATRIX else None, "errors": errors[:CONFUSIONS]}
 
 
 def _class_rows(table: metrics.PerClass, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from inksight.serving import (
     routes_predict,
     routes_race,
     routes_simple,
+    routes_versions,
 )
 from inksight.serving.limits import BodyLimit
 from inksight.serving.live import Classifier
@@ -80,6 +81,7 @@ def create_app(settings: ServeSettings | None = None, *, models: Sequence[str | 
         routes_games,
         routes_eye,
         routes_race,
+        routes_versions,
         routes_admin,
         routes_jobs,
         routes_experiments,

@@ -1,4 +1,4 @@
-"""Behind tokens: versions and aliases, the queue of corrections, the prediction log. (Jobs: routes_jobs.)"""
+"""Behind tokens: the queue of corrections, the prediction log. (Jobs: routes_jobs. Versions: routes_versions.)"""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-import anyio
 import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
@@ -22,7 +21,6 @@ from inksight.serving.tokens import Holder
 
 router = APIRouter(prefix="/v1", tags=["admin"])
 
-Models = Annotated[Holder, Depends(requires("models"))]
 Review = Annotated[Holder, Depends(requires("review"))]
 Logs = Annotated[Holder, Depends(requires("logs"))]
 Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
@@ -35,48 +33,6 @@ class TokenInfo(Shape):
 
     name: str
     scopes: list[str]
-
-
-class VersionSummary(Shape):
-    """A version of a model in the registry."""
-
-    version: int
-    aliases: list[str]
-    created_at: str
-    accuracy: float | None
-    bytes: int
-    note: str
-    live: bool
-
-
-class AliasesResponse(Shape):
-    """A model's aliases and versions, the newest first."""
-
-    name: str
-    aliases: dict[str, int]
-    versions: list[VersionSummary]
-
-
-class MoveAlias(Shape):
-    """Promote a version through the gates, or roll an alias back."""
-
-    action: Literal["promote", "rollback"] = "promote"
-    alias: str = Field(default="champion", min_length=1, max_length=100)
-    version: int | None = Field(default=None, ge=1, le=2**31 - 1, description="Promote: default the newest.")
-    force: bool = Field(default=False, description="Move although a gate says no; this is recorded.")
-    note: str = Field(default="", max_length=1000)
-
-
-class Moved(Shape):
-    """What a move did, with the gates' numbers; `live` is the version that answers here now."""
-
-    version: str
-    alias: str
-    previous: int | None
-    gates: list[dict[str, Any]]
-    forced: bool
-    moved: bool
-    live: str | None
 
 
 class CorrectionItem(Shape):
@@ -164,48 +120,6 @@ class Decision(Shape):
 def token(holder: Annotated[Holder, Depends(requires(None))]) -> TokenInfo:
     """Tell what the token allows, so that a page offers only that."""
     return TokenInfo(name=holder.name, scopes=list(holder.scopes))
-
-
-@router.get("/models/{name}/aliases")
-def aliases(request: Request, name: str, holder: Models) -> AliasesResponse:
-    """List a model's versions and aliases in the registry."""
-    shared = services(request)
-    found = shared.storage.registry.versions(name)
-    live = {(model.name, model.version) for model in shared.models.all()}
-    return AliasesResponse(
-        name=name,
-        aliases={alias: version.number for version in found for alias in version.aliases},
-        versions=[
-            VersionSummary(
-                version=version.number,
-                aliases=list(version.aliases),
-                created_at=version.created_at.isoformat(timespec="seconds"),
-                accuracy=version.accuracy,
-                bytes=version.bytes,
-                note=version.note,
-                live=(name, str(version.number)) in live,
-            )
-            for version in found
-        ],
-    )
-
-
-@router.post("/models/{name}/aliases")
-async def move_alias(request: Request, name: str, move: MoveAlias, holder: Models) -> Moved:
-    """Promote or roll back; the services follow, this worker before it answers."""
-    shared = services(request)
-    note = f"{move.note} ({holder.name})".strip()
-    registry = await anyio.to_thread.run_sync(lambda: shared.storage.registry)
-
-    def act() -> Any:
-        if move.action == "rollback":
-            return registry.rollback(name, alias=move.alias, to=move.version, note=note)
-        return registry.promote(name, move.version, alias=move.alias, force=move.force, note=note)
-
-    done = await anyio.to_thread.run_sync(act)
-    await shared.follower.follow()
-    live = {model.name: model.version for model in shared.models.all()}
-    return Moved(**done.as_dict(), live=live.get(name))
 
 
 @router.get("/corrections")

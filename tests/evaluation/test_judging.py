@@ -36,6 +36,21 @@ def test_summary_holds_what_a_bundle_records() -> None:
     assert summary["worst_class"]["accuracy"] == min(row["accuracy"] for row in summary["per_class"].values())
 
 
+def test_summary_holds_the_confusion_matrix_or_its_worst_part() -> None:
+    evaluation = judged()
+    matrix = np.array(evaluation.summary["confusion"]["matrix"])
+    assert matrix.tolist() == evaluation.metrics["confusion_matrix"]
+    errors = evaluation.summary["confusion"]["errors"]
+    assert sum(count for *_, count in errors) == matrix.sum() - np.trace(matrix)
+    assert all(matrix[truth, answer] == count and truth != answer for truth, answer, count in errors)
+    assert [count for *_, count in errors] == sorted((count for *_, count in errors), reverse=True)
+    random = np.random.default_rng(0)
+    many = random.dirichlet(np.ones(345), 4000)
+    short = judge(random.integers(0, 345, 4000), many, [f"class {i}" for i in range(345)]).summary["confusion"]
+    assert short["matrix"] is None
+    assert len(short["errors"]) == 100
+
+
 def test_worst_errors_are_the_surest_mistakes() -> None:
     evaluation = judged(skill=1.5)
     errors = evaluation.metrics["worst_errors"]

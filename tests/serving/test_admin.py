@@ -28,6 +28,7 @@ from tests.serving.test_predict import check_error
 ADMIN_ROUTES = [
     ("GET", "/v1/models/halves/aliases", "models"),
     ("POST", "/v1/models/halves/aliases", "models"),
+    ("GET", "/v1/models/halves/versions/1", "models"),
     ("GET", "/v1/corrections", "review"),
     ("GET", "/v1/corrections/1", "review"),
     ("POST", "/v1/corrections/1", "review"),
@@ -106,6 +107,13 @@ def test_promote_and_roll_back(two_versions: registry.Registry) -> None:
         assert back["live"] == "1"
         assert ask(client)["model"]["version"] == "1"
         check_error(client.post("/v1/models/doodle/aliases", headers=headers, json={"version": 99}), 404)
+        listed = client.get("/v1/models/doodle/aliases", headers=headers).json()
+        moves = [(move["action"], move["previous"], move["version"], move["forced"]) for move in listed["moves"]]
+        assert moves == [("rollback", 2, 1, False), ("promote", 1, 2, False), ("promote", None, 1, False)]
+        second = client.get("/v1/models/doodle/versions/2", headers=headers).json()
+        assert (second["version"], second["live"], second["metrics"]["accuracy"]) == (2, False, 0.9)
+        assert second["labels"] == CLASSES
+        check_error(client.get("/v1/models/doodle/versions/99", headers=headers), 404)
         metrics = client.get("/metrics").text
     assert 'inksight_model_swaps_total{model="doodle",outcome="done"} 2.0' in metrics
     assert 'inksight_model_live{model="doodle",version="2"} 0.0' in metrics

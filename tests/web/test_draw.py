@@ -19,7 +19,12 @@ PHONE: dict[str, Any] = {"width": 390, "height": 844, "has_touch": True, "is_mob
 CONTRASTS = """() => {
   const channel = (c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
   const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-  const parse = (text) => { const n = text.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
+  const parse = (text) => {
+    const n = text.match(/[\\d.]+/g).map(Number);
+    // What color-mix gives is written as color(srgb 0.1 0.2 0.3).
+    const colour = text.startsWith("color(") ? [...n.slice(0, 3).map((part) => 255 * part), ...n.slice(3)] : n;
+    return colour.length < 4 ? [...colour, 1] : colour;
+  };
   const ground = (element) => {
     for (; element; element = element.parentElement) {
       const colour = parse(getComputedStyle(element).backgroundColor);

@@ -109,6 +109,12 @@ def test_the_queue_is_worked_off_by_keyboard(
     assert states(service) == [("accepted", "top"), ("relabelled", "bottom"), ("rejected", None), ("pending", None)]
     assert corrections.find(service.storage.database, queue[0]).reviewer == "alice"
     expect(tally).to_contain_text("1 waiting")
+    page.get_by_text("Agreement by class and day").click()
+    classes = page.locator(".agreement table").first.locator("tbody tr")
+    expect(classes).to_have_count(1)
+    # Four people said "top", none that the machine was right; of three reviewed one was accepted.
+    expect(classes.first).to_have_text("top0%of 433%of 3")
+    expect(page.locator(".agreement table").last.locator("tbody tr")).to_have_count(1)
     page.reload()
     expect(page.locator(".claims dd").first).to_contain_text("left")
 
@@ -124,7 +130,7 @@ def test_a_wrong_token_is_refused_and_forgotten(browser: Any, address: str, toke
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [{"width": 1280, "height": 800}, PHONE])
+@pytest.mark.parametrize("size", [{"width": 1280, "height": 800}, PHONE, {"width": 320, "height": 568}])
 def test_it_reads_well_everywhere(
     visit: Callable[..., Any], token: str, queue: list[int], scheme: str, size: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -132,6 +138,8 @@ def test_it_reads_well_everywhere(
     assert page.evaluate(CONTRASTS) == []
     enter(page, token)
     page.wait_for_timeout(300)
+    assert page.evaluate(CONTRASTS) == []
+    page.get_by_text("Agreement by class and day").click()
     assert page.evaluate(CONTRASTS) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.screenshot(path=tmp_path / "review.png")

@@ -29,8 +29,10 @@ export function t(key, values = {}) {
 
 export const label = (name) => LANGUAGES[current].labels[name] ?? name;
 
-export const percent = (share) =>
-  new Intl.NumberFormat(current, { style: "percent", maximumFractionDigits: 0 }).format(share);
+export const percent = (share, digits = 0) =>
+  new Intl.NumberFormat(current, { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits }).format(share);
+
+export const date = (text) => new Intl.DateTimeFormat(current, { dateStyle: "medium", timeStyle: "short" }).format(new Date(text));
 
 export const number = (value, digits = 0) =>
   new Intl.NumberFormat(current, { maximumFractionDigits: digits }).format(value);

@@ -5,8 +5,9 @@
 import classify from "./classify.js";
 import draw from "./draw.js";
 import eye from "./eye.js";
+import models from "./models.js";
 import pictionary from "./pictionary.js";
 import race from "./race.js";
 import review from "./review.js";
 
-export const views = [draw, pictionary, eye, race, classify, review];
+export const views = [draw, pictionary, eye, race, classify, models, review];

@@ -1,8 +1,10 @@
 // Review: the queue of corrections. A drawing, what the machine said, what the player says; A accepts, L relabels,
 // X rejects, S leaves it for later. Only with an admin token that allows "review".
 
+import { makeAgreement } from "../agreement.js";
 import { admin, get } from "../api.js";
 import { h } from "../dom.js";
+import { makeGate, refused } from "../gate.js";
 import { label, number, percent, t } from "../i18n.js";
 import { reason } from "../parts.js";
 import { pick } from "../picker.js";
@@ -29,6 +31,7 @@ export function mount(root, { notice }) {
   const player = h("dd", {});
   const counts = h("p", { class: "tally", role: "status" });
   let retraining = null;
+  const agreement = makeAgreement();
   const button = (name, key, kind, act) =>
     h("button", { class: kind, type: "button", "aria-keyshortcuts": key, onclick: act }, t(`review.${name}`), h("kbd", {}, key));
   const accept = button("accept", "A", "stamp-button", () => decide("accept"));
@@ -38,16 +41,9 @@ export function mount(root, { notice }) {
   const buttons = [accept, relabel, reject, skip];
 
   function askForToken(message = "") {
-    const field = h("input", { type: "password", id: "token", autocomplete: "off", required: true });
-    section.replaceChildren(
-      h("form", { class: "gate", onsubmit: (event) => { event.preventDefault(); admin.remember(field.value.trim()); open(); } },
-        h("h1", {}, t("review.title")),
-        h("p", {}, t("review.gate")),
-        h("label", { for: "token" }, t("review.token")), field,
-        h("p", { class: "wrong", role: "alert" }, message),
-        h("button", { class: "stamp-button", type: "submit" }, t("review.open"))),
-    );
-    field.focus();
+    const gate = makeGate({ title: t("review.title"), text: t("review.gate"), scope: "review", message, onopen: open });
+    section.replaceChildren(gate.element);
+    gate.field.focus();
   }
 
   function open() {
@@ -62,7 +58,7 @@ export function mount(root, { notice }) {
         h("dl", { class: "claims" }, h("div", {}, h("dt", { class: "overline" }, t("review.machine")), machine),
           h("div", {}, h("dt", { class: "overline" }, t("review.player")), player)),
         h("div", { class: "decisions" }, buttons),
-        counts,
+        counts, agreement.element,
         retraining.element,
         h("button", { class: "quiet", type: "button", onclick: () => { admin.forget(); askForToken(); } }, t("review.leave"))),
     );
@@ -71,7 +67,7 @@ export function mount(root, { notice }) {
 
   function failed(error) {
     if (left) return;
-    if (error.status === 401 || error.status === 403) {
+    if (refused(error)) {
       admin.forget();
       askForToken(error.message);
     } else notice(reason(error), "bad");
@@ -94,6 +90,7 @@ export function mount(root, { notice }) {
     const parts = [t("review.waiting", { count: number(found.states.pending ?? 0) }), t("review.decided", { count: number(decided) })];
     if (found.reviewers_agreed !== null) parts.push(t("review.agreed", { percent: percent(found.reviewers_agreed.share) }));
     if (found.players_agreed !== null) parts.push(t("review.right", { percent: percent(found.players_agreed.share) }));
+    agreement.show(found);
     counts.replaceChildren(...parts.map((part) => h("span", {}, part)));
     retraining.refresh();
   }

@@ -1,0 +1,19 @@
+// The form that asks for an admin token. It is kept until the tab is closed (see api.js).
+
+import { admin } from "./api.js";
+import { h } from "./dom.js";
+import { t } from "./i18n.js";
+
+// makeGate({ title, text, scope: "review", onopen, message: "why the last one was refused" })
+export function makeGate({ title, text, scope, onopen, message = "" }) {
+  const field = h("input", { type: "password", id: "token", autocomplete: "off", required: true });
+  const element = h("form", { class: "gate", onsubmit: (event) => { event.preventDefault(); admin.remember(field.value.trim()); onopen(); } },
+    h("h2", {}, title), h("p", {}, text),
+    h("label", { for: "token" }, t("gate.token", { scope })), field,
+    h("p", { class: "wrong", role: "alert" }, message),
+    h("button", { class: "stamp-button", type: "submit" }, t("gate.open")));
+  return { element, field };
+}
+
+// Whether an error means that the token is of no use here.
+export const refused = (error) => error.status === 401 || error.status === 403;

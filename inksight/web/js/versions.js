@@ -1,0 +1,96 @@
+// A model's versions, for those who hold a token: look at one, promote it through the gates, roll back.
+
+import { admin } from "./api.js";
+import { h } from "./dom.js";
+import { makeGate, refused } from "./gate.js";
+import { date, number, percent, t } from "./i18n.js";
+import { button, reason } from "./parts.js";
+
+const MOVES = 5;
+
+// versionsPart({ model: "doodle", onlook: (version) => ..., onmoved: () => ..., notice })
+export function versionsPart({ model, onlook, onmoved, notice }) {
+  const element = h("div", { class: "versions" });
+  const path = `v1/models/${encodeURIComponent(model)}`;
+  let alias = "champion";
+
+  function ask(message = "") {
+    const gate = makeGate({ title: t("models.versions"), text: t("models.gate"), scope: "models", message, onopen: open });
+    element.replaceChildren(gate.element);
+    if (message) gate.field.focus();
+  }
+
+  function failed(error) {
+    if (!refused(error)) return notice(reason(error), "bad");
+    admin.forget();
+    ask(error.message);
+  }
+
+  async function open(outcome = null) {
+    let found;
+    try {
+      found = await admin.get(`${path}/aliases`);
+    } catch (error) {
+      if (error.status === 404) return element.replaceChildren(h("p", {}, t("models.unregistered")));
+      return failed(error);
+    }
+    const names = [...new Set(["champion", "candidate", ...Object.keys(found.aliases)])];
+    const picker = h("select", { id: "alias", onchange: () => { alias = picker.value; open(); } }, names.map((name) => h("option", { value: name }, name)));
+    picker.value = alias;
+    const at = found.aliases[alias];
+    element.replaceChildren(...[
+      h("h2", { class: "overline" }, t("models.versions")),
+      h("p", { class: "moving" }, h("label", { for: "alias" }, t("models.alias")), picker,
+        button("plain-button small", t("models.rollback"), () => move({ action: "rollback", alias }), { disabled: at === undefined })),
+      outcome,
+      h("ol", { class: "version-list" }, found.versions.map((version) => item(version, at))),
+      found.moves.length > 0 && h("h3", { class: "overline" }, t("models.moves")),
+      h("ol", { class: "moves" }, found.moves.slice(0, MOVES).map((moved) => h("li", {}, h("span", {}, date(moved.at)), " ",
+        t(moved.forced ? "models.moved.forced" : "models.moved", { alias: moved.alias, previous: moved.previous ?? "–", version: moved.version }), moved.note && h("em", {}, ` ${moved.note}`)))),
+      button("quiet", t("review.leave"), () => { admin.forget(); ask(); }),
+    ].filter(Boolean));
+  }
+
+  function item(version, at) {
+    const interval = version.accuracy_interval;
+    return h("li", { class: version.version === at ? "now" : "" },
+      h("p", { class: "which-one" }, h("strong", {}, t("models.version", { version: version.version })),
+        version.aliases.map((name) => h("span", { class: "seal" }, name)), version.live && h("span", { class: "seal live" }, t("models.live"))),
+      h("p", { class: "small-print" }, date(version.created_at), " · ",
+        version.accuracy === null ? t("models.unmeasured") : `${percent(version.accuracy, 1)}${interval ? ` (${percent(interval[0], 1)} – ${percent(interval[1], 1)})` : ""}`,
+        " · ", t("models.megabytes", { size: number(version.bytes / 1e6, 2) }), version.note && ` · ${version.note}`),
+      h("p", { class: "acts" }, button("quiet", t("models.look"), () => look(version.version), { "aria-label": `${t("models.look")}: ${version.version}` }),
+        button("plain-button small", t("models.promote"), () => move({ action: "promote", alias, version: version.version }),
+          { disabled: version.version === at, "aria-label": `${t("models.promote")}: ${version.version}` })));
+  }
+
+  async function look(version) {
+    try {
+      onlook(await admin.get(`${path}/versions/${version}`));
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  async function move(wish) {
+    try {
+      const done = await admin.post(`${path}/aliases`, wish);
+      onmoved();
+      await open(done.gates.length ? judged(t("models.moved.now", { alias: wish.alias, version: done.version }), done.gates.map(({ detail }) => detail), "passed")
+        : h("p", { role: "status" }, t("models.moved.now", { alias: wish.alias, version: done.version })));
+    } catch (error) {
+      if (error.code !== "gate_refused") return failed(error);
+      // "doodle:2 does not become champion: [overall] accuracy ...; [classes] ..."
+      const [said, ...answers] = error.message.split(/(?:: |; )(?=\[)/);
+      await open(judged(said, answers, "refused", button("plain-button small", t("models.force"), () => move({ ...wish, force: true }))));
+    }
+  }
+
+  function judged(title, answers, kind, act = null) {
+    return h("div", { class: `judged ${kind}`, role: kind === "refused" ? "alert" : "status" }, h("p", {}, h("strong", {}, title)), h("ul", {}, answers.map((answer) => h("li", {}, answer))), act);
+  }
+
+  if (admin.token) open();
+  else ask();
+  return element;
+}

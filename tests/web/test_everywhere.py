@@ -1,0 +1,45 @@
+"""Every view of the page: AA contrast in both themes, no sideways scrolling on a small phone, both languages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.web.test_draw import CONTRASTS, PHONE
+
+pytestmark = pytest.mark.browser
+
+WEB = Path(__file__).parents[2] / "inksight" / "web" / "js"
+VIEWS = sorted(path.stem for path in (WEB / "views").glob("*.js") if path.stem != "index")
+
+
+def test_every_view_is_in_the_menu_or_has_a_parent() -> None:
+    listed = re.search(r"export const views = \[([^]]+)\]", (WEB / "views" / "index.js").read_text())
+    assert listed is not None
+    assert sorted(listed[1].replace(" ", "").split(",")) == VIEWS
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("locale", ["en-GB", "fr-FR"])
+@pytest.mark.parametrize("size", [PHONE, {"width": 320, "height": 568}, {"width": 1280, "height": 800}], ids=str)
+def test_every_view_reads_well(visit: Callable[..., Any], scheme: str, locale: str, size: dict[str, Any]) -> None:
+    page = visit(color_scheme=scheme, locale=locale, **size)
+    for view in VIEWS:
+        page.goto(page.url.partition("#")[0] + f"#/{view}")
+        page.wait_for_selector(f"main[data-view={view}] section")
+        page.wait_for_timeout(250)
+        assert page.evaluate(CONTRASTS) == [], view
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{view} scrolls sideways"
+        raw = page.evaluate(
+            r"() => document.body.innerText.match(/\b(?:[a-z]+\.)+[a-z]+\b/g)?.filter((word) => "
+            r"/^(view|draw|game|board|review|models|classify|camera|eye|race|pick|status)\./.test(word))"
+        )
+        assert not raw, f"{view} shows keys instead of texts"
+        current = page.locator("#views [aria-current]").bounding_box()
+        assert 0 <= current["x"] <= current["x"] + current["width"] <= size["width"], (
+            f"{view}: not in sight in the menu"
+        )
