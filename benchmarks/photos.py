@@ -7,9 +7,9 @@ Each folder is cut in two, by a fixed draw per class: recipes were chosen by cro
 (60 %) and never saw the reserved part (40 %). Here each of five folds takes a fifth of the reserved part as its test
 and learns from all the rest, of which a seventh is for validation. Near-duplicates never stand on two sides. So each
 reserved photo is judged exactly once; the interval of the pooled accuracy is Wilson's, beside it the folds' spread.
-Features are computed once per folder; heads are then trained on them by the trainer's own loop and the default recipe,
-with five seeds per fold. A model's name as method runs the whole command instead, from the dataset file to bundle and
-report. Finished folds are read back from the results file, so a stopped run goes on where it was.
+Features are computed once per folder and kept beside the results; heads are then trained on them by the trainer's own
+loop and the default recipe, with five seeds per fold. A model's name as method runs the whole command instead, from
+the dataset file to bundle and report. Finished folds are read back from the results file: a stopped run goes on there.
 """
 
 from __future__ import annotations
@@ -130,16 +130,20 @@ def features_of(images: NDArray[np.uint8], settings: TrainSettings) -> NDArray[n
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     dtype = choose_dtype(settings, torch.device("cpu"))
     prepare = Preprocess.from_spec(models.get(TRANSFER), (SEEN, SEEN, 3))
-    augment, generator = photo_augmentation(settings, SEEN), Generator().manual_seed(settings.seed)
-    blocks = []
-    for start in range(0, len(images), 64):
-        block = torch.from_numpy(images[start : start + 64])
-        views = [middle(block, SEEN), *(augment(block, generator) for _ in range(settings.feature_views))]
+    augment = photo_augmentation(settings, SEEN)
+
+    def run(seen: torch.Tensor) -> NDArray[np.float32]:
+        inputs = prepare(seen).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-            inputs = [prepare(view).contiguous(memory_format=torch.channels_last) for view in views]
-            blocks.append(torch.stack([net.backbone_features(view).float() for view in inputs], 1).numpy())
-        print(f"features of {start + len(block)} of {len(images)} photos", end="\r", flush=True)
-    return np.concatenate(blocks)
+            features: NDArray[np.float32] = net.backbone_features(inputs).float().numpy()
+        return features
+
+    blocks = [torch.from_numpy(images[start : start + 64]) for start in range(0, len(images), 64)]
+    views = [np.concatenate([run(middle(block, SEEN)) for block in blocks])]
+    for view in range(settings.feature_views):
+        generator = Generator().manual_seed(view)
+        views.append(np.concatenate([run(augment(block, generator)) for block in blocks]))
+    return np.stack(views, axis=1)
 
 
 def head(features: NDArray[np.float32], labels: Rows, fold: dict[str, Rows], settings: TrainSettings, kind: str) -> int:
@@ -174,7 +178,10 @@ def measure(name: str, photos: Photos, methods: list[str], known: set[tuple[str,
     """Run what is not known yet of one folder and append it to the results."""
     images, labels, _ = photos
     settings = resolve(TrainSettings, preset=head_only(recipe(TRANSFER, "")), environ={})
-    features = features_of(images, settings) if {PROBE, HEAD, GUIDE} & {*methods} else np.empty((0, 0, 0), np.float32)
+    kept = out.with_name(f"{out.stem}-{name}.npy")
+    if {PROBE, HEAD, GUIDE} & {*methods} and not kept.exists():
+        np.save(kept, features_of(images, settings))
+    features: NDArray[np.float32] = np.load(kept) if kept.exists() else np.empty((0, 0, 0), np.float32)
     torch.set_num_threads(1)  # a head's step is too little work for more
     for number, fold in enumerate(folds(labels, near_groups(images))):
         for method in methods:
