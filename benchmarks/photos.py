@@ -40,6 +40,8 @@ from inksight.data.duplicates import cluster, near_pairs, sketch
 from inksight.data.photos import decode
 from inksight.evaluation.intervals import wilson_one
 from inksight.models.preprocess import Preprocess
+from inksight.models.shallow import Shallow
+from inksight.models.shallow_fit import over
 from inksight.models.transfer import TransferNet, guide_head, plain_head
 from inksight.settings import TrainSettings
 from inksight.training import train
@@ -157,10 +159,22 @@ def head(features: NDArray[np.float32], labels: Rows, fold: dict[str, Rows], set
     task = Task(learn, val, prepare=lambda x: x, augment=lambda x, _: x, weights=torch.ones(classes))
     task = head_task(task, features[fold["train"]], features[fold["val"], 0], settings)
     with tempfile.TemporaryDirectory() as folder:
-        fit(made, task, settings, Path(folder), device=torch.device("cpu"), quiet=True)
+        fit(made, task, settings, Path(folder), device=torch.device("cpu"), quiet=True, keep_last=True)
     with torch.no_grad():
         answers = made.eval()(torch.from_numpy(features[fold["test"], 0])).argmax(1).numpy()
     return int((answers == labels[fold["test"]]).sum())
+
+
+def shallow(images: NDArray[np.uint8], labels: Rows, fold: dict[str, Rows], seed: int) -> int:
+    """Fit the classical model with its defaults and return how many test photos it knows."""
+    classes = int(labels.max()) + 1
+    model = models.create("shallow", num_classes=classes, image_shape=(SEEN, SEEN, 3))
+    assert isinstance(model, Shallow)
+    prepare = Preprocess.from_spec(models.get("shallow"), images.shape[1:], crop=[SEEN, SEEN])
+    learn, val, test = (fold[split] for split in ("train", "val", "test"))
+    model.fit(images[learn], labels[learn], images[val], labels[val], prepare=prepare, seed=seed)
+    answers = over(images[test], None, lambda x: model(prepare(x))).argmax(1)
+    return int((answers == labels[test]).sum())
 
 
 def whole(photos: Photos, fold: dict[str, Rows], model: str, seed: int, name: str) -> int:
@@ -193,6 +207,8 @@ def measure(name: str, photos: Photos, methods: list[str], known: set[tuple[str,
             elif method in (HEAD, GUIDE):
                 seeds = [replace(settings, seed=seed) for seed in range(SEEDS)]
                 right = [head(features, labels, fold, seeded, method.split()[0]) for seeded in seeds]
+            elif method == "shallow":
+                right = [shallow(images, labels, fold, seed) for seed in range(SEEDS)]
             else:
                 torch.set_num_threads(os.cpu_count() or 1)
                 right = [whole(photos, fold, method, number, name)]

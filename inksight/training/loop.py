@@ -103,13 +103,14 @@ def fit(
     quiet: bool = False,
     on_epoch: Callable[[Entry], None] | None = None,
     baseline: Score | None = None,
+    keep_last: bool = False,
 ) -> State:
     """Train `model` in place and return the final state; the model ends with the best weights.
 
     "Best" is the highest validation accuracy and, of equals, the lowest loss there: a few photos leave many equals.
     Without validation images it is the last epoch. `baseline` is that of the weights as given, which are kept if no
-    epoch is better. Raises TrainingError when the loss is no longer finite and TrainingInterrupted (after a checkpoint)
-    on SIGINT or SIGTERM.
+    epoch is better. With `keep_last` every epoch counts as better than those before. Raises TrainingError when the loss
+    is no longer finite and TrainingInterrupted (after a checkpoint) on SIGINT or SIGTERM.
     """
     last, best = folder / "checkpoints" / "last.pt", folder / "checkpoints" / "best.pt"
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -224,7 +225,7 @@ def fit(
                 chosen, score = list(candidates.values())[-1], Score(float(state.epoch), 0.0)
             plateau.update(entry["val_loss" if task.val.rows else "train_loss"])
             state.waited += 1
-            entry["best"] = score.rank > Score(state.best_score, state.best_loss).rank
+            entry["best"] = keep_last or score.rank > Score(state.best_score, state.best_loss).rank
             if entry["best"]:
                 state.best_epoch, state.waited = entry["epoch"], 0
                 state.best_score, state.best_loss = score
