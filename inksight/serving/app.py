@@ -9,27 +9,13 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from inksight import __version__
-from inksight.serving import (
-    errors,
-    routes_admin,
-    routes_experiments,
-    routes_explain,
-    routes_eye,
-    routes_feedback,
-    routes_games,
-    routes_health,
-    routes_jobs,
-    routes_models,
-    routes_page,
-    routes_predict,
-    routes_race,
-    routes_simple,
-    routes_versions,
-)
+from inksight.serving import errors
 from inksight.serving.limits import BodyLimit
 from inksight.serving.live import Classifier
 from inksight.serving.observe import Observe
 from inksight.serving.rates import RateLimit
+from inksight.serving.routes import ROUTERS
+from inksight.serving.routes.page import load_assets, page_router
 from inksight.serving.schemas import ErrorResponse
 from inksight.serving.services import Services
 from inksight.settings import ServeSettings
@@ -70,24 +56,9 @@ def create_app(settings: ServeSettings | None = None, *, models: Sequence[str | 
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.services = shared
-    # Predictions first: routes are tried in order.
-    for part in (
-        routes_predict,
-        routes_explain,
-        routes_feedback,
-        routes_health,
-        routes_models,
-        routes_simple,
-        routes_games,
-        routes_eye,
-        routes_race,
-        routes_versions,
-        routes_admin,
-        routes_jobs,
-        routes_experiments,
-    ):
-        app.include_router(part.router)
-    app.include_router(routes_page.page_router(routes_page.load_assets()))
+    for router in ROUTERS:
+        app.include_router(router)
+    app.include_router(page_router(load_assets()))
     errors.install(app)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes, timeout=settings.body_timeout)

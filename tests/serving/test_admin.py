@@ -233,9 +233,9 @@ def test_review(client: TestClient) -> None:
 
 
 def test_export_of_the_log(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    from inksight.serving import routes_admin
+    from inksight.serving.routes import admin as admin_routes
 
-    monkeypatch.setattr(routes_admin, "PAGE", 3)
+    monkeypatch.setattr(admin_routes, "PAGE", 3)
     ids = [ask(client)["id"] for _ in range(8)]
     headers = bearer("logs")
 

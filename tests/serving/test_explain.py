@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from inksight.serving import routes_explain
+from inksight.serving.routes import explain as explain_routes
 from tests.serving.conftest import TALL_LEFT
 from tests.serving.test_predict import check_error, drawn_picture
 
@@ -39,5 +39,5 @@ def test_nothing_to_explain_too_slow_and_too_many(client: TestClient, monkeypatc
     check_error(client.post("/v1/explain", json={"strokes": []}), 422)
     check_error(client.post("/v1/explain", json={"strokes": "no"}), 422)
     check_error(client.post("/v1/explain", json={"strokes": TALL_LEFT, "model": "nobody"}), 404)
-    monkeypatch.setattr(routes_explain, "_under_way", routes_explain.WAITING)
+    monkeypatch.setattr(explain_routes, "_under_way", explain_routes.WAITING)
     check_error(client.post("/v1/explain", json={"strokes": TALL_LEFT}), 503, "busy")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from inksight.errors import ConflictError, UsageError
-from inksight.serving import create_app, games, leaderboard, routes_games
+from inksight.serving import create_app, games, games_routes, leaderboard
 from inksight.serving.services import Services
 from inksight.serving.words import any_word, class_accuracy, weak_word
 from inksight.settings import ServeSettings
@@ -121,18 +121,18 @@ def test_a_client_is_not_believed(client: TestClient) -> None:
 def test_the_servers_clock_decides(client: TestClient, late: Any) -> None:
     game = begin(client, rounds=3)
     asked = ask(client, game)
-    late(routes_games.SECONDS + games.GRACE - 0.7)
+    late(games_routes.SECONDS + games.GRACE - 0.7)
     # Sent at the last moment, on its way for a while: as if it had come at the limit.
     kept = show(client, asked, asked["word"]).json()
     assert (kept["state"], kept["took"], kept["points"]) == ("won", 20.0, 100)
     late(0)
     asked = ask(client, game)
-    late(routes_games.SECONDS + games.GRACE + 0.1)
+    late(games_routes.SECONDS + games.GRACE + 0.1)
     lost = show(client, asked, asked["word"]).json()
     assert (lost["state"], lost["points"], lost["standing"]["streak"]) == ("lost", 0, 0)
     late(0)
     asked = ask(client, game)
-    late(routes_games.SECONDS + 0.1)
+    late(games_routes.SECONDS + 0.1)
     assert show(client, asked, other(asked["word"])).json()["state"] == "lost"
 
 
@@ -239,7 +239,7 @@ def test_infinite_asks_for_weak_classes_and_saves_what_is_sure(weak: TestClient)
 def test_infinite_wants_to_be_surer_than_pictionary(weak: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     game = begin(weak, "infinite")
     asked = ask(weak, game)
-    monkeypatch.setattr(routes_games, "SURE", 1.01)
+    monkeypatch.setattr(games_routes, "SURE", 1.01)
     open_round = show(weak, asked, asked["word"]).json()
     assert (open_round["state"], open_round["saved"]) == ("open", False)
     skipped = show(weak, asked, asked["word"], last=True).json()

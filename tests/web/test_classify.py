@@ -175,9 +175,9 @@ def test_a_refused_camera_is_told_kindly(visit: Callable[..., Any]) -> None:
 
 
 def test_a_model_too_slow_to_explain_says_so(browser: Any, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from inksight.serving import routes_explain
+    from inksight.serving.routes import explain as explain_routes
 
-    monkeypatch.setattr(routes_explain, "SLOWEST", 0.0)
+    monkeypatch.setattr(explain_routes, "SLOWEST", 0.0)
     page = browser.new_context(locale="en-GB").new_page()
     page.goto(address + "#/classify")
     chosen(page, "a.jpg", photo(60, 60, "blue"))

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from inksight.errors import InksightError
 from inksight.serving.errors import response_for
-from inksight.serving.routes_games import drawing_model
+from inksight.serving.routes.games import drawing_model
 from inksight.serving.schemas import Shape
 from inksight.serving.services import Services, services
 from inksight.serving.tokens import ForbiddenError

@@ -1,4 +1,4 @@
-"""Behind tokens: the queue of corrections, the prediction log. (Jobs: routes_jobs. Versions: routes_versions.)"""
+"""Behind tokens: the queue of corrections, the prediction log. (Jobs: jobs.py. Versions: versions.py.)"""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pydantic import Field
 from inksight.errors import InksightError
 from inksight.serving.experiments import Dealt
 from inksight.serving.inputs import Picture, Source, read_many, read_one
-from inksight.serving.routes_predict import deal, judge
+from inksight.serving.routes.predict import deal, judge
 from inksight.serving.schemas import BATCH_BODY, PREDICT_BODY, Shape
 from inksight.serving.services import Services, services
 

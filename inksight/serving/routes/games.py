@@ -1,4 +1,4 @@
-"""Games: sessions, rounds, leaderboards; Pictionary and its infinite mode. (Eye vs AI: routes_eye, race: routes_race.)
+"""Games: sessions, rounds, leaderboards; Pictionary and its infinite mode. (Eye vs AI: eye.py, race: race.py.)
 
 Pictionary gives 100 points for a drawing that the machine recognises in time, up to 100 more for the time that is left,
 and 20 for each round won in a row before it (at most 100). The infinite mode counts recognised drawings.
@@ -21,7 +21,7 @@ from inksight.serving.games import GRACE, Question, Result, Round
 from inksight.serving.inputs import Blank, read_json, read_strokes
 from inksight.serving.journal import kept_input
 from inksight.serving.live import LiveModel
-from inksight.serving.routes_predict import judge
+from inksight.serving.routes.predict import judge
 from inksight.serving.schemas import STROKES, ModelName, Prediction, Shape
 from inksight.serving.services import Services, services
 from inksight.serving.words import any_word, class_accuracy, weak_word

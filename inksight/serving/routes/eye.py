@@ -16,7 +16,7 @@ from pydantic import Field
 from inksight.errors import ConflictError, UsageError
 from inksight.serving.eye import LEVELS, choose_labels, commit, data_url, model_input
 from inksight.serving.games import GRACE, Question, Result
-from inksight.serving.routes_games import Id, Standing, open_round, standing
+from inksight.serving.routes.games import Id, Standing, open_round, standing
 from inksight.serving.schemas import Shape
 from inksight.serving.services import services
 
