@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from inksight.errors import ConflictError, UsageError
-from inksight.serving import create_app, games, games_routes, leaderboard
+from inksight.serving import create_app, games, leaderboard
+from inksight.serving.routes import games as games_routes
 from inksight.serving.services import Services
 from inksight.serving.words import any_word, class_accuracy, weak_word
 from inksight.settings import ServeSettings
