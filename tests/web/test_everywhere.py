@@ -25,7 +25,9 @@ def test_every_view_is_in_the_menu_or_has_a_parent() -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("locale", ["en-GB", "fr-FR"])
-@pytest.mark.parametrize("size", [PHONE, {"width": 320, "height": 568}, {"width": 1280, "height": 800}], ids=str)
+@pytest.mark.parametrize(
+    "size", [PHONE, {"width": 320, "height": 568}, {"width": 1280, "height": 800}], ids=["phone", "small", "desktop"]
+)
 def test_every_view_reads_well(visit: Callable[..., Any], scheme: str, locale: str, size: dict[str, Any]) -> None:
     page = visit(color_scheme=scheme, locale=locale, **size)
     for view in VIEWS:
