@@ -6,9 +6,9 @@
 Each round trains Keras (15 epochs), then Inksight twice: a short run (how long until it is as good as Keras ends) and a
 full run (how many errors are left when Keras stops). The number of epochs of the full run follows from the speed of one
 epoch, so that it ends within Keras' time. Nothing is chosen by test accuracy: the models and the settings of the short
-run were fixed beforehand on validation data. Seconds are those of the training itself on both sides (data loading and
-final evaluation left out), on the clock and of the processor: on a shared machine only the latter compare. Inksight's
-include its validation after each epoch.
+run were fixed beforehand on validation data. Seconds are those of the training itself on both sides (loading and
+judging left out), on the clock and of the processor: on a shared machine only the latter compare. Inksight's processor
+time includes loading the data and its validation after each epoch.
 """
 
 from __future__ import annotations
