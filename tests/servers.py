@@ -170,6 +170,9 @@ class S3Server:
                 "-s3",
                 f"-s3.config={self.folder / 's3.json'}",
                 "-master.telemetry=false",
+                # At fixed ports otherwise, so that a second server on this machine ends at once.
+                "-s3.port.iceberg=0",
+                "-s3.port.lance=0",
                 "-master.volumeSizeLimitMB=64",
                 "-volume.max=500",  # each bucket of a test takes seven
                 "-volume.preStopSeconds=0",
