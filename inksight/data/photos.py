@@ -91,8 +91,9 @@ def fit(image: Image.Image, shape: tuple[int, int]) -> tuple[NDArray[np.uint8], 
     image = _as_rgb(image, done)
     height, width = shape
     scale = min(image.width / width, image.height / height)
-    left, top = (image.width - width * scale) / 2, (image.height - height * scale) / 2
-    box = (left, top, left + width * scale, top + height * scale)
+    left, top = (max(0.0, side) for side in ((image.width - width * scale) / 2, (image.height - height * scale) / 2))
+    # Pillow refuses a box that rounding has moved out of the picture by 1e-14.
+    box = (left, top, min(left + width * scale, image.width), min(top + height * scale, image.height))
     middle = image.resize((width, height), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
     return np.asarray(middle), done
 

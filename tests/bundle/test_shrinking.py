@@ -247,17 +247,18 @@ def test_spread_reads_evenly_spaced_rows() -> None:
 
 
 def test_the_verbs_work_end_to_end(trained: Classifier, dataset: Dataset, tmp_path: Path) -> None:
-    out = tmp_path / "m.onnx"
-    done = runner.invoke(app, ["export", str(trained.folder), "-f", "onnx-int8", "-o", str(out)])
+    out, data = tmp_path / "m.onnx", ["--data", str(dataset.path)]
+    done = runner.invoke(app, ["export", str(trained.folder), "-f", "onnx-int8", "-o", str(out), *data])
     assert done.exit_code == 0, done.output
     assert "accuracy on val" in done.stdout
     small = tmp_path / "small"
-    done = runner.invoke(app, ["compress", str(trained.folder), "-o", str(small), "--quantize", "float16", "--json"])
+    words = ["compress", str(trained.folder), "-o", str(small), "--quantize", "float16", "--json"]
+    done = runner.invoke(app, [*words, *data])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["after"]["bytes"] < json.loads(done.stdout)["before"]["bytes"]
     done = runner.invoke(
         app,
-        ["bench", str(trained.folder), str(small), "--batches", "1", "--seconds", "0.05", "--data", str(dataset.path)],
+        ["bench", str(trained.folder), str(small), "--batches", "1", "--seconds", "0.05", *data],
     )
     assert done.exit_code == 0, done.output
     assert "of 400 images as simple_cnn-bars does" in done.stdout

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from inksight.data.photos import PhotoError, decode, quiet
+from inksight.data.photos import PhotoError, decode, fit, quiet
 
 RED, BLUE = (220, 30, 30), (30, 30, 220)
 
@@ -184,3 +186,11 @@ def test_random_damage_never_escapes_as_another_error() -> None:
             except PhotoError:
                 outcomes.add("refused")
     assert outcomes == {"decoded", "refused"}
+
+
+@given(st.integers(1, 700), st.integers(1, 700), st.integers(1, 300), st.integers(1, 300))
+@settings(max_examples=200, deadline=None)
+def test_any_size_fits_any_shape(width: int, height: int, wanted_height: int, wanted_width: int) -> None:
+    pixels, _ = fit(Image.new("RGB", (width, height), "red"), (wanted_height, wanted_width))
+    assert pixels.shape == (wanted_height, wanted_width, 3)
+    assert (pixels[..., 0] == 255).all()
