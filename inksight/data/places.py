@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from inksight.data.dataset import open_dataset
 from inksight.workspace import workspace, write_text
 
 
@@ -21,6 +22,16 @@ def places(sha256: str | None, name: str | None) -> list[Path]:
     note = _note(sha256) if sha256 else None
     noted = [Path(note.read_text(encoding="utf-8").strip())] if note and note.is_file() else []
     return [*noted, *([workspace().dataset_path(name)] if name else [])]
+
+
+def find(sha256: str | None, name: str | None) -> Path | None:
+    """Return the file that has this content, or without a hash the likeliest that is there; None when there is none."""
+    for place in places(sha256, name):
+        if place.is_file():
+            with open_dataset(place) as dataset:
+                if sha256 is None or dataset.sha256 == sha256:
+                    return place
+    return None
 
 
 def _note(sha256: str) -> Path:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inksight.data.dataset import SPLITS, Dataset, open_dataset
-from inksight.data.places import places
+from inksight.data.places import find, places
 from inksight.errors import DataError, UsageError, unknown
 from inksight.evaluation.comparison import with_comparison
 from inksight.evaluation.judging import Evaluation, judge, plain
@@ -132,20 +132,22 @@ def find_dataset(data: str | Path | None, classifier: Classifier) -> Path:
 
         return ensure_dataset(data)
     recorded = classifier.description.get("dataset", {})
-    tried = places(recorded.get("sha256"), recorded.get("name"))
+    sha256, name = recorded.get("sha256"), recorded.get("name")
+    found = find(sha256, name)
+    if found is not None:
+        return found
+    tried = places(sha256, name)
     hint = "Say what to judge it on: --data FILE, a dataset's name or a preset."
     path = next((place for place in tried if place.is_file()), None)
     if path is None:
         where = f": {', '.join(map(str, tried))}" if tried else ""
         raise UsageError(f"the dataset that {classifier.name!r} was trained on is not here{where}", hint=hint)
     with open_dataset(path) as dataset:
-        if recorded.get("sha256") and dataset.sha256 != recorded["sha256"]:
-            raise DataError(
-                f"{str(path)!r} is no longer the dataset that {classifier.name!r} was trained on: its SHA-256 is "
-                f"{dataset.sha256[:12]}..., the model's {recorded['sha256'][:12]}...",
-                hint=hint + " Samples of another file may have been among those it learnt from.",
-            )
-    return path
+        raise DataError(
+            f"{str(path)!r} is no longer the dataset that {classifier.name!r} was trained on: its SHA-256 is "
+            f"{dataset.sha256[:12]}..., the model's {str(sha256)[:12]}...",
+            hint=hint + " Samples of another file may have been among those it learnt from.",
+        )
 
 
 def _judged(classifier: Classifier, dataset: Dataset, split: str, *, timed: int | None) -> Evaluation:

@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 
 from inksight.config import as_dict, fields_of, resolve
 from inksight.data.dataset import Dataset, open_dataset
-from inksight.data.places import places
+from inksight.data.places import find, places
 from inksight.errors import ConflictError, DataError, GateError, NotFoundError, UsageError
 from inksight.improve.additions import Additions, gather, mark_learnt, write
 from inksight.improve.verdict import Judged, judge
@@ -263,12 +263,10 @@ def _base(parent: Version, data: str | None) -> Path:
 
 def _dataset_file(name: str, sha256: str | None, title: str | None) -> Path:
     """Return the dataset file with this content, where this workspace knows it."""
+    found = find(sha256, title) if sha256 else None
+    if found is not None:
+        return found
     tried = places(sha256, title)
-    for place in tried:
-        if place.is_file():
-            with open_dataset(place) as dataset:
-                if dataset.sha256 == sha256:
-                    return place
     where = f": {', '.join(dict.fromkeys(map(str, tried)))}" if tried else ""
     raise UsageError(
         f"the dataset that {name!r} was trained on is not here{where}",

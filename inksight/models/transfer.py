@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import importlib
 import socket
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -71,22 +72,23 @@ class TransferNet(nn.Module):
     def stages(self) -> list[list[nn.Parameter]]:
         """Return the backbone's parameters in groups from the input to the output, for gradual unfreezing."""
         parameters = dict(self.backbone.named_parameters())
-        return [[parameters[name] for name in names] for names in self._stage_names()]
+        return [[parameters[name] for name in names] for names in self._stage_names]
 
     def depth_of(self, name: str) -> int:
         """Return how far before the head a parameter is: 0 in the head, 1 in the backbone's last stage, and so on."""
         prefix, _, rest = name.partition(".")
         if prefix != "backbone":
             return 0
-        names = self._stage_names()
+        names = self._stage_names
         return next(len(names) - place for place, stage in enumerate(names) if rest in stage)
 
+    @cached_property
     def _stage_names(self) -> list[list[str]]:
-        """Return the names of the parameters of each stage; a norm of its own belongs to the layer before it."""
-        groups: dict[str, list[str]] = {}
-        for name, _ in self.backbone.named_parameters():
-            groups.setdefault(_stage_name(name), []).append(name)
+        """The names of the parameters of each stage; a norm of its own belongs to the layer before it."""
         parameters = dict(self.backbone.named_parameters())
+        groups: dict[str, list[str]] = {}
+        for name in parameters:
+            groups.setdefault(_stage_name(name), []).append(name)
         stages: list[list[str]] = []
         for names in groups.values():
             if stages and all(parameters[name].ndim == 1 for name in names):

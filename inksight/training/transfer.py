@@ -65,18 +65,21 @@ def fit_transfer(
         threads = torch.get_num_threads()
         # A step of the head is under a millisecond of work: with more threads most of its time goes into waking them.
         torch.set_num_threads(1)
-        state = fit(
-            model.head,
-            head_task(task, *features, settings),
-            dataclasses.replace(settings, epochs=epochs),
-            folder if whole else folder / "head",
-            device=device,
-            quiet=quiet,
-            # Few photos: choosing an epoch by 40 of them lost 0.4 to 0.7 points against the last (docs/experiments.md).
-            keep_last=not settings.early_stopping_patience,
-            **head_options,
-        )
-        torch.set_num_threads(threads)
+        try:
+            state = fit(
+                model.head,
+                head_task(task, *features, settings),
+                dataclasses.replace(settings, epochs=epochs),
+                folder if whole else folder / "head",
+                device=device,
+                quiet=quiet,
+                # Few photos: choosing an epoch by 40 of them lost 0.4 to 0.7 points against the last
+                # (docs/experiments.md).
+                keep_last=not settings.early_stopping_patience,
+                **head_options,
+            )
+        finally:
+            torch.set_num_threads(threads)
         if whole:
             return state
         if task.val.rows:
