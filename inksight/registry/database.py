@@ -43,7 +43,7 @@ class Database:
         postgres = self.engine.dialect.name == "postgresql"
         # Else an alias that moves between two statements seems to point at a version that was not there yet.
         self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ") if postgres else self.engine
-        with translated(self.url):
+        with translated(self.url), self._alone():
             self._migrate()
 
     @contextmanager
@@ -74,17 +74,27 @@ class Database:
             raise ConflictError(
                 f"the database is of revision {revision}, this Inksight knows {HEAD}", hint="Update Inksight."
             )
-        if self.url.drivername.startswith("sqlite"):
-            if not self.url.database or self.url.database == ":memory:":
-                with self.engine.begin() as connection:
-                    upgrade(connection)
-                return
-            with FileLock(self.url.database + ".migrating"), self._writer.begin() as connection:
-                upgrade(connection)
-            return
-        with self.engine.begin() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _MIGRATION_LOCK})
+        with self._writer.begin() as connection:
+            if self.engine.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _MIGRATION_LOCK})
             upgrade(connection)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one at a time open an SQLite file: turning the write-ahead log on never waits, it fails at once."""
+        file = self.url.database
+        if self.engine.dialect.name != "sqlite" or not file or file == ":memory:":
+            yield
+            return
+        lock = FileLock(f"{file}.opening")
+        try:
+            lock.acquire()
+        except OSError as error:
+            raise UnavailableError(f"the database {file} cannot be opened: {error.strerror}") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _revision(self) -> str | None:
         with self.engine.connect() as connection:

@@ -35,7 +35,7 @@ def test_the_newest_migration_is_the_one_the_code_knows() -> None:
     assert scripts.get_heads() == [HEAD]
 
 
-def open_together(url: str, count: int = 6) -> list[BaseException]:
+def open_together(url: str, count: int = 12) -> list[BaseException]:
     errors: list[BaseException] = []
 
     def one() -> None:
@@ -55,7 +55,8 @@ def open_together(url: str, count: int = 6) -> list[BaseException]:
 
 
 def test_several_may_open_a_new_sqlite_file_at_once(tmp_path: Path) -> None:
-    assert open_together(f"sqlite:///{tmp_path / 'new.db'}") == []
+    for trial in range(5):
+        assert open_together(f"sqlite:///{tmp_path / f'{trial}.db'}") == []
 
 
 @pytest.mark.postgres
@@ -128,9 +129,12 @@ def test_no_server_is_said_without_the_password() -> None:
     assert "secret" not in caught.value.message
 
 
-def test_an_unwritable_place_is_named() -> None:
+def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="/proc/nowhere"):
         Database("sqlite:////proc/nowhere/x.db")
+    (tmp_path / "x.db.opening").mkdir()
+    with pytest.raises(UnavailableError, match=r"x\.db cannot be opened: Is a directory"):
+        Database(f"sqlite:///{tmp_path}/x.db")
 
 
 @pytest.mark.postgres

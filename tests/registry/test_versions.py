@@ -184,5 +184,5 @@ def test_opening_makes_nothing_but_the_database(home: Path) -> None:
     registry_room.open().close()
     assert sorted(path.name for path in home.iterdir()) in (
         ["inksight.db"],
-        ["inksight.db", "inksight.db.migrating"],
+        ["inksight.db", "inksight.db.opening"],
     )
