@@ -204,6 +204,27 @@ def test_far_from_the_margin_nothing_overflows_in_either_runtime(tmp_path: Path)
     assert np.isfinite(load(folder).predict_proba(images)).all()
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch about its own pytree
+def test_real_drawings_are_calibrated_without_losing_digits(shared_data: Path, tmp_path: Path) -> None:
+    files = sorted((shared_data / "quickdraw" / "full" / "numpy_bitmap").glob("*.npy"))
+    files = [file for file in files if len(np.load(file, mmap_mode="r")) >= 500][:10]
+    order = np.random.default_rng(0).permutation(5000)
+    images = np.concatenate([np.load(file, mmap_mode="r")[:500] for file in files]).reshape(-1, 28, 28)[order]
+    labels = np.repeat(np.arange(10), 500)[order]
+    model = models.create("shallow", num_classes=10, image_shape=(28, 28), classifier="rbf_svm")
+    assert isinstance(model, Shallow)
+    model.fit(images[:4000], labels[:4000], images[4000:], labels[4000:])
+    save(  # refuses a graph whose probabilities are off by more than 1e-4
+        tmp_path / "b",
+        model,
+        architecture={"name": "shallow", "options": {"classifier": "rbf_svm"}},
+        classes=[file.stem for file in files],
+        preprocessing=Preprocess.from_spec(models.get("shallow"), (28, 28)).description,
+        samples=images[4000:],
+    )
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # torch about its own pytree
 def test_features_have_the_same_bits_in_both_runtimes(tmp_path: Path) -> None:
     """A forest changes its answer at a threshold, so nearly the same would not be enough."""
