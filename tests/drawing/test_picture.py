@@ -44,6 +44,19 @@ def test_any_size_and_pen(shared_data: Path, size: int, pen: float, bar: float) 
     assert difference(dark, light)[0] < 0.1  # reducing a picture rounds
 
 
+@pytest.mark.parametrize("size", [600, 1000, 1400, 2000])
+def test_lines_of_one_pixel_stay_whole(shared_data: Path, size: int) -> None:
+    """As the pencil of a paint program draws them: nothing is lost when a large picture is reduced."""
+    strokes, bitmaps = _some(shared_data)
+    for paper in (255, 0):
+        for drawing, bitmap in zip(strokes, bitmaps, strict=True):
+            image = Image.new("L", (size, size), paper)
+            for xs, ys in drawing:
+                points = size / 20 + np.stack([xs, ys], axis=1) * (size * 0.9 / 255)
+                ImageDraw.Draw(image).line([(x, y) for x, y in points.tolist()], fill=255 - paper)
+            assert np.abs(from_picture(image).astype(int) - bitmap).mean() < 10
+
+
 @pytest.mark.parametrize(("size", "pen"), [(300, 4), (400, 12), (1000, 4)])
 def test_photos_of_paper_and_of_chalk(shared_data: Path, size: int, pen: float) -> None:
     strokes, _ = _some(shared_data, 3)
