@@ -36,7 +36,7 @@ _SUMMARY = (
     "log_loss",
     "matthews",
 )
-MATRIX, CONFUSIONS = 60, 100
+MATRIX, CONFUSIONS = 100, 100
 """Classes up to which a summary holds the whole confusion matrix, and how many confusions it holds in any case."""
 
 WORST_ERRORS = 24

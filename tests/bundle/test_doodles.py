@@ -45,6 +45,18 @@ def test_it_is_small_and_has_a_card() -> None:
     assert all(name in card for name in inksight.load("doodles").classes)
 
 
+def test_it_tells_what_it_confuses() -> None:
+    """The matrix is of the same drawings as the numbers beside it."""
+    description = inksight.load("doodles").description
+    metrics = description["metrics"]
+    matrix = np.array(metrics["confusion"]["matrix"])
+    assert matrix.shape == (84, 84)
+    assert matrix.sum() == metrics["samples"]
+    assert np.trace(matrix) / matrix.sum() == pytest.approx(metrics["accuracy"], abs=1e-6)
+    for name, row in zip(description["classes"], matrix, strict=True):
+        assert row.sum() == metrics["per_class"][name]["samples"]
+
+
 @pytest.mark.parametrize("scale", [0.3, 1.0, 8.0])
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_it_knows_plain_drawings_of_any_size(name: str, scale: float) -> None:
