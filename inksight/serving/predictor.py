@@ -111,11 +111,19 @@ class Predictor:
             raise DrawingError(f"model {model.name!r} judges photos, not strokes", hint='Send {"image": ...}.')
         if isinstance(source, Blank):
             return np.zeros(model.input_shape, np.uint8)
-        if source.points > LONG_DRAWING and not source.simplified:
+        # A short one waits for its batch, which is simplified in one go.
+        return await self.simplified(source) if source.points > LONG_DRAWING else source
+
+    async def simplified(self, source: StrokeInput) -> StrokeInput:
+        """Return strokes as the renderer takes them; a long drawing is left to a thread."""
+        if source.simplified:
+            return source
+        if source.points > LONG_DRAWING:
             loop = asyncio.get_running_loop()
             strokes = await loop.run_in_executor(self._readers, drawing.simplify, source.strokes)
-            return StrokeInput(strokes, sum(len(stroke[0]) for stroke in strokes), True)
-        return source
+        else:
+            strokes = drawing.simplify(source.strokes)
+        return StrokeInput(strokes, sum(len(stroke[0]) for stroke in strokes), True)
 
     def _batcher(self, model: LiveModel) -> Batcher[StrokeInput | Image, tuple[Image, Any]]:
         key = (model.name, model.version)

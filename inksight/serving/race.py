@@ -30,13 +30,11 @@ import orjson
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from inksight import drawing
 from inksight.errors import ConflictError, InksightError, UsageError
 from inksight.serving.errors import RateLimitedError, SlowBodyError, TooLargeError
 from inksight.serving.games import Question, Result
 from inksight.serving.inputs import StrokeInput, read_strokes
 from inksight.serving.logs import log
-from inksight.serving.predictor import LONG_DRAWING, Answer
 from inksight.serving.rooms import MOST_PLAYERS, SECONDS, Guess, Outcome, Player, Room, Rooms
 
 if TYPE_CHECKING:
@@ -227,12 +225,17 @@ class Race:
             raise ConflictError("this round has ended", hint="Wait for the next one.")
         began = time.perf_counter()
         model = self._shared.models.get(room.model)
+        shown: list[Any] = []
+        if isinstance(source, StrokeInput):
+            # What is judged is what the others are shown at the end.
+            source = await self._shared.predictor.simplified(source)
+            shown = _cut(source.strokes)
         answer = await self._shared.predictor.answer(source, model)
         self._shared.metrics.predicted(model, source.kind, answer.unsure)
         self._shared.journal.record(answer, round((time.perf_counter() - began) * 1000, 3), {"game": "race"})
         [(label, share), *_] = ranked = answer.ranked(SHOWN)
         guess = Guess(label, share, answer.unsure)
-        won = room.judged(player, guess, await _shown(answer), number, self.rooms.clock())
+        won = room.judged(player, guess, shown, number, self.rooms.clock())
         table.tell()
         predictions = [{"label": name, "probability": value} for name, value in ranked]
         return {"type": "judged", "round": number, "predictions": predictions, "unsure": answer.unsure, "won": won}
@@ -288,22 +291,16 @@ def _results(outcome: Outcome) -> dict[str, tuple[str, Result]]:
     return results
 
 
-async def _shown(answer: Answer) -> list[Any]:
-    """Return a drawing as the others see it at the end: simplified, and cut if it is endless all the same."""
-    source = answer.source
-    if not isinstance(source, StrokeInput):
-        return []
-    strokes = source.strokes
-    if not source.simplified:
-        long = source.points > LONG_DRAWING
-        strokes = await asyncio.to_thread(drawing.simplify, strokes) if long else drawing.simplify(strokes)
-    shown, room_left = [], SHOWN_POINTS
+def _cut(strokes: list[Any]) -> list[Any]:
+    """Return the first SHOWN_POINTS points of a drawing: a simplified one may be endless all the same."""
+    kept: list[Any] = []
+    room_left = SHOWN_POINTS
     for stroke in strokes:
-        shown.append([list(axis[:room_left]) for axis in stroke[:2]])
-        room_left -= len(shown[-1][0])
+        kept.append([list(axis[:room_left]) for axis in stroke[:2]])
+        room_left -= len(kept[-1][0])
         if room_left <= 0:
             break
-    return shown
+    return kept
 
 
 async def _hear(socket: WebSocket) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from inksight import drawing
 from inksight.serving import create_app, race, rooms
 from inksight.serving.services import Services
 from inksight.settings import ServeSettings
@@ -107,6 +108,27 @@ def playing(view: dict[str, Any]) -> bool:
 
 def over(view: dict[str, Any]) -> bool:
     return bool(view["phase"] == "over")
+
+
+def test_a_raw_drawing_is_simplified_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    simplified: list[Any] = []
+    one, many = drawing.simplify, drawing.simplify_many
+    monkeypatch.setattr(drawing, "simplify", lambda strokes: simplified.append(strokes) or one(strokes))
+    monkeypatch.setattr(drawing, "simplify_many", lambda all_: simplified.extend(all_) or many(all_))
+    with house.page() as ada, house.page() as bo:
+        ada.join("Ada")
+        bo.join("Bo")
+        ada.until(lambda view: len(view["players"]) == 2)
+        ada.say("start")
+        view = ada.until(playing)
+        word = view["word"]
+        raw = [[[40 + 3.5 * x for x in xs], [9 + 3.5 * y for y in ys]] for xs, ys in DRAWINGS[word]]
+        ada.say("strokes", round=view["number"], strokes=raw)
+        assert ada.hear("judged")["won"]
+        assert len(simplified) == 1
+        seats = {seat["id"]: seat for seat in bo.until(over)["players"]}
+    shown = seats[ada.id]["drawing"]
+    assert max(max(axis) for stroke in shown for axis in stroke) == 255, "the others see what was judged"
 
 
 def test_a_race_from_the_link_to_the_second_round(house: House) -> None:
