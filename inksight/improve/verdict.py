@@ -81,10 +81,11 @@ def paired(old: Bools, new: Bools) -> dict[str, Any]:
 
 def _gate(new: Version, old: Version, held_back: dict[str, Any] | None) -> Answer:
     if held_back is None:
-        return Answer("corrections", True, "no corrections were held back yet")
+        return Answer("corrections", True, "no corrections were held back yet", "corrections.none")
     right = [round(held_back[which] * held_back["n"]) for which in ("new", "old")]
     detail = (
         f"{new.ref} gets {right[0]} of {held_back['n']} held-back corrections right, {old.ref} {right[1]}; "
         "fewer are not allowed"
     )
-    return Answer("corrections", right[0] >= right[1], detail)
+    values = {"right": right[0], "before": right[1], "of": held_back["n"], "champion": old.ref}
+    return Answer("corrections", right[0] >= right[1], detail, "corrections", values)

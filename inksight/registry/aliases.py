@@ -117,6 +117,16 @@ def promote(
     return Promotion(version, alias, previous, answers, forced, moved=True)
 
 
+def judged(registry: Registry, name: str, number: int, *, alias: str = CHAMPION) -> list[gates.Answer]:
+    """Return what the gates say of a version against the one that the alias points at; nothing moves."""
+    candidate = find(registry, f"{name}:{number}")
+    try:
+        champion = find(registry, f"{name}@{alias}")
+    except NotFoundError:
+        champion = None
+    return gates.judge(candidate, champion, GateSettings())
+
+
 def rollback(
     registry: Registry, name: str, *, alias: str = CHAMPION, to: int | None = None, note: str = ""
 ) -> Promotion:

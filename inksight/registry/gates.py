@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from inksight.errors import GateError
 from inksight.registry.versions import Version
@@ -19,15 +19,30 @@ from inksight.settings import GateSettings
 PARITY = 1e-4  # largest difference of a probability between the export and the trained model
 _ROUNDING = 1e-9  # 0.88 - 0.90 is a little below -0.02
 _RUNS = 200
+LISTED = 5
+"""Classes that an answer names; it counts all."""
+
+
+Reason = Literal[
+    "parity", "parity.on_purpose", "parity.unknown", "overall", "overall.first", "overall.unmeasured",
+    "overall.datasets", "overall.splits", "classes", "classes.worse", "accuracy", "latency", "size", "corrections",
+    "corrections.none",
+]  # fmt: skip
+"""What an answer says, without the numbers; the page has a text for each."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One gate's answer; `detail` states it with its numbers."""
+    """One gate's answer; `detail` states it with its numbers.
+
+    `reason` and `values` say the same to programs: the page tells it in its reader's language.
+    """
 
     gate: str
     passed: bool
     detail: str
+    reason: Reason
+    values: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -65,19 +80,21 @@ def judge(
         accuracy = new.get("accuracy")
         enough = accuracy is not None and accuracy >= settings.min_accuracy
         shown = "unknown" if accuracy is None else f"{accuracy:.2%}"
-        answers.append(
-            Answer("accuracy", enough, f"accuracy {shown}, at least {settings.min_accuracy:.2%} is required")
-        )
+        detail = f"accuracy {shown}, at least {settings.min_accuracy:.2%} is required"
+        values = {"accuracy": accuracy, "least": settings.min_accuracy}
+        answers.append(Answer("accuracy", enough, detail, "accuracy", values))
     if settings.max_latency_ms is not None and latency_ms is not None:
         fast = latency_ms <= settings.max_latency_ms
         detail = (
             f"one prediction takes {latency_ms:.3f} ms (median of {_RUNS}), {settings.max_latency_ms:g} ms is allowed"
         )
-        answers.append(Answer("latency", fast, detail))
+        values = {"ms": latency_ms, "most": settings.max_latency_ms}
+        answers.append(Answer("latency", fast, detail, "latency", values))
     if settings.max_megabytes is not None:
         size = candidate.bytes / 1e6
         detail = f"the bundle has {size:.2f} MB, {settings.max_megabytes:g} MB is allowed"
-        answers.append(Answer("size", size <= settings.max_megabytes, detail))
+        values = {"size": size, "most": settings.max_megabytes}
+        answers.append(Answer("size", size <= settings.max_megabytes, detail, "size", values))
     return [*answers, *(evidence.further if evidence else ())]
 
 
@@ -111,15 +128,17 @@ def _parity(candidate: Version) -> Answer:
     parity = candidate.description.get("parity") or {}
     if candidate.description.get("precision", "float32") != "float32":
         precision = candidate.description["precision"]
-        return Answer("parity", True, f"the export is {precision} on purpose; its accuracy is judged instead")
+        detail = f"the export is {precision} on purpose; its accuracy is judged instead"
+        return Answer("parity", True, detail, "parity.on_purpose", {"precision": precision})
     difference, changes, samples = (parity.get(key) for key in ("max_difference", "top1_changes", "samples"))
     if difference is None or not samples:
-        return Answer("parity", False, "the bundle does not say how far export and model are apart")
+        return Answer("parity", False, "the bundle does not say how far export and model are apart", "parity.unknown")
     detail = (
         f"the export differs by {difference:.2g} (allowed {PARITY:g}) "
         f"and changes {changes} of {samples:,} answers (allowed 0)"
     )
-    return Answer("parity", bool(difference <= PARITY and changes == 0), detail)
+    values = {"difference": difference, "allowed": PARITY, "changes": changes, "samples": samples}
+    return Answer("parity", bool(difference <= PARITY and changes == 0), detail, "parity", values)
 
 
 def _overall_and_classes(
@@ -131,42 +150,66 @@ def _overall_and_classes(
     evidence: Evidence | None,
 ) -> list[Answer]:
     if champion is None or old is None:
-        return [Answer("overall", True, "there is no version to compare with yet")]
+        return [Answer("overall", True, "there is no version to compare with yet", "overall.first")]
     if new.get("accuracy") is None or old.get("accuracy") is None:
         silent = candidate.ref if new.get("accuracy") is None else champion.ref
-        return [Answer("overall", False, f"{silent} carries no accuracy; evaluate it, or give --data to judge both")]
-    if evidence is None and (reason := _not_comparable(candidate, champion)):
-        return [Answer("overall", False, f"{reason}; give --data to judge both on the same samples")]
+        detail = f"{silent} carries no accuracy; evaluate it, or give --data to judge both"
+        return [Answer("overall", False, detail, "overall.unmeasured", {"version": silent})]
+    if evidence is None and (apart := _apart(candidate, champion)):
+        what = apart.removeprefix("overall.")
+        detail = f"{candidate.ref} and {champion.ref} were judged on different {what}"
+        detail += "; give --data to judge both on the same samples"
+        values = {"version": candidate.ref, "champion": champion.ref}
+        return [Answer("overall", False, detail, apart, values)]
     where = f" on {evidence.source}" if evidence else ""
     gap = new["accuracy"] - old["accuracy"]
     detail = (
         f"accuracy {new['accuracy']:.2%} against {old['accuracy']:.2%} of {champion.ref}{where}: {gap:+.2%}, "
         f"at most {settings.overall_margin:.2%} worse is allowed"
     )
-    answers = [Answer("overall", gap >= -settings.overall_margin - _ROUNDING, detail)]
-    before, after = old.get("per_class") or {}, new.get("per_class") or {}
-    worse = []
+    values = {
+        "accuracy": new["accuracy"],
+        "before": old["accuracy"],
+        "champion": champion.ref,
+        "gap": gap,
+        "margin": settings.overall_margin,
+    }
+    answers = [Answer("overall", gap >= -settings.overall_margin - _ROUNDING, detail, "overall", values)]
+    return [*answers, _classes(old.get("per_class") or {}, new.get("per_class") or {}, settings.class_margin)]
+
+
+def _classes(before: dict[str, Any], after: dict[str, Any], margin: float) -> Answer:
+    worse: list[tuple[float, str, float, float | None]] = []
     for name, entry in before.items():
-        if name not in after:
-            worse.append((float("-inf"), f"{name} is missing"))
-            continue
-        drop = after[name]["accuracy"] - entry["accuracy"]
-        if drop < -settings.class_margin - _ROUNDING:
-            worse.append((drop, f"{name} {after[name]['accuracy']:.1%} against {entry['accuracy']:.1%} ({drop:+.1%})"))
-    limit = f"at most {settings.class_margin:.1%} worse is allowed"
-    if worse:
-        listed = ", ".join(text for _, text in sorted(worse)[:5]) + (" ..." if len(worse) > 5 else "")
-        answers.append(Answer("classes", False, f"{len(worse)} of {len(before)} classes are worse: {listed}; {limit}"))
-    else:
-        answers.append(Answer("classes", True, f"none of {len(before)} classes is worse beyond the margin; {limit}"))
-    return answers
+        was, now = entry["accuracy"], after[name]["accuracy"] if name in after else None
+        drop = float("-inf") if now is None else now - was
+        if drop < -margin - _ROUNDING:
+            worse.append((drop, name, was, now))
+    worse.sort(key=lambda found: found[:2])
+    limit = f"at most {margin:.1%} worse is allowed"
+    values = {
+        "worse": [{"class": name, "before": was, "after": now} for _, name, was, now in worse[:LISTED]],
+        "count": len(worse),
+        "of": len(before),
+        "margin": margin,
+    }
+    if not worse:
+        detail = f"none of {len(before)} classes is worse beyond the margin; {limit}"
+        return Answer("classes", True, detail, "classes", values)
+    listed = [
+        f"{name} is missing" if now is None else f"{name} {now:.1%} against {was:.1%} ({drop:+.1%})"
+        for drop, name, was, now in worse[:LISTED]
+    ]
+    detail = f"{len(worse)} of {len(before)} classes are worse: {', '.join(listed)}"
+    detail += f"{' ...' if len(worse) > LISTED else ''}; {limit}"
+    return Answer("classes", False, detail, "classes.worse", values)
 
 
-def _not_comparable(candidate: Version, champion: Version) -> str:
-    """Say why two summaries must not be compared, "" when they may."""
+def _apart(candidate: Version, champion: Version) -> Reason | None:
+    """Say why two summaries must not be compared; None when they may."""
     ours, theirs = candidate.description.get("dataset") or {}, champion.description.get("dataset") or {}
     if not ours.get("sha256") or ours.get("sha256") != theirs.get("sha256"):
-        return f"{candidate.ref} and {champion.ref} were judged on different datasets"
+        return "overall.datasets"
     if candidate.metrics.get("split") != champion.metrics.get("split"):
-        return f"{candidate.ref} and {champion.ref} were judged on different splits"
-    return ""
+        return "overall.splits"
+    return None

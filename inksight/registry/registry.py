@@ -69,6 +69,10 @@ class Registry:
             self, name, number, alias=alias, settings=settings, evidence=evidence, force=force, note=note
         )
 
+    def judged(self, name: str, number: int, *, alias: str = CHAMPION) -> list[gates.Answer]:
+        """Return what the gates say of a version against what the alias means now; see aliases.judged."""
+        return aliases.judged(self, name, number, alias=alias)
+
     def rollback(self, name: str, *, alias: str = CHAMPION, to: int | None = None, note: str = "") -> aliases.Promotion:
         """Point an alias back at the version before, or at number `to`; see aliases.rollback."""
         return aliases.rollback(self, name, alias=alias, to=to, note=note)

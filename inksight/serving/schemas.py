@@ -95,13 +95,23 @@ class ModelsResponse(Shape):
     models: list[ModelSummary]
 
 
-class ModelResponse(ModelSummary):
-    """One live model with its description."""
+class Described(Shape):
+    """What a bundle says of itself."""
 
     labels: list[str]
     architecture: dict[str, Any]
     dataset: dict[str, Any]
     metrics: dict[str, Any]
+
+
+def described(description: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of `Described`, from a bundle's description; what it does not tell is empty."""
+    facts = {name: description.get(name) or {} for name in ("architecture", "dataset", "metrics")}
+    return {"labels": description.get("classes") or [], **facts}
+
+
+class ModelResponse(ModelSummary, Described):
+    """One live model with its description."""
 
 
 class ClassesResponse(Shape):

@@ -28,6 +28,7 @@ from tests.serving.test_predict import check_error
 ADMIN_ROUTES = [
     ("GET", "/v1/models/halves/aliases", "models"),
     ("POST", "/v1/models/halves/aliases", "models"),
+    ("GET", "/v1/models/halves/versions/1/gates", "models"),
     ("GET", "/v1/models/halves/versions/1", "models"),
     ("GET", "/v1/corrections", "review"),
     ("GET", "/v1/corrections/1", "review"),
@@ -131,8 +132,19 @@ def test_a_gate_says_no_and_nothing_moves(real_bundle: Path, tmp_path: Path) -> 
     opened.close()
     with TestClient(create_app(models=["doodle"])) as client:
         ready(client)
-        refused = client.post("/v1/models/doodle/aliases", headers=bearer("models"), json={"version": 2})
+        headers = bearer("models")
+        refused = client.post("/v1/models/doodle/aliases", headers=headers, json={"version": 2})
         check_error(refused, 409, "gate_refused")
+        path = "/v1/models/doodle/versions/2/gates"
+        told = client.get(path, headers=headers).json()
+        no = {gate["gate"]: gate for gate in told["gates"] if not gate["passed"]}
+        assert not told["passed"]
+        assert no["overall"]["reason"] == "overall"
+        assert (no["overall"]["values"]["accuracy"], no["overall"]["values"]["before"]) == (0.5, 0.9)
+        assert all(f"[{gate}] {answer['detail']}" in refused.json()["error"]["message"] for gate, answer in no.items())
+        first = client.get(path, params={"alias": "candidate"}, headers=headers).json()
+        assert [gate["reason"] for gate in first["gates"]][-1] == "overall.first"
+        check_error(client.get("/v1/models/doodle/versions/99/gates", headers=headers), 404)
         assert ask(client)["model"]["version"] == "1"
 
 

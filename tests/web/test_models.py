@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from inksight import registry
 from inksight.evaluation import judge
+from inksight.registry.gates import Reason
 from inksight.serving import create_app
 from inksight.settings import ServeSettings
 from tests.bundle.conftest import CLASSES, make_bundle
 from tests.serving.conftest import HalvesClassifier, running
 from tests.web.test_draw import CONTRASTS, PHONE
+from tests.web.test_everywhere import WEB
 from tests.web.test_pictionary import expect, press
 
 pytestmark = pytest.mark.browser
@@ -124,9 +127,11 @@ def test_gates_refuse_force_and_roll_back(browser: Any, served: tuple[str, str])
     expect(page.locator(".headline .overline")).to_have_text("Version 2 · does not answer now")
     press(page, "Promote: 2")
     refused = page.locator(".judged.refused")
-    expect(refused).to_contain_text("doodle:2 does not become champion")
+    expect(refused).to_contain_text("Version 2 does not become champion")
     told = [summary(CLASSES, skill)["accuracy"] for skill in (1.0, 3.0)]
-    expect(refused.locator("li").first).to_contain_text(f"accuracy {told[0]:.2%} against {told[1]:.2%}")
+    expect(refused.locator("li").first).to_contain_text(
+        f"{told[0]:.2%} right answers against {told[1]:.2%} of doodle:1"
+    )
     press(page, "Promote all the same")
     expect(page.locator(".version-list li.now")).to_contain_text("Version 2")
     expect(page.locator(".headline .overline")).to_have_text("Version 2 · answers now")
@@ -135,6 +140,27 @@ def test_gates_refuse_force_and_roll_back(browser: Any, served: tuple[str, str])
     expect(page.locator(".version-list li.now")).to_contain_text("Version 1")
     expect(page.locator(".headline .overline")).to_have_text("Version 1 · answers now")
     page.context.close()
+
+
+def test_a_refusal_is_told_in_the_readers_language(browser: Any, served: tuple[str, str]) -> None:
+    page = browser.new_context(locale="fr-FR").new_page()
+    page.goto(served[0] + "#/models")
+    page.get_by_label("Jeton").fill(served[1])
+    page.keyboard.press("Enter")
+    press(page, "Promouvoir: 2")
+    refused = page.locator(".judged.refused")
+    expect(refused).to_contain_text("La version 2 ne devient pas champion")
+    told = [f"{100 * summary(CLASSES, skill)['accuracy']:.2f}".replace(".", ",") for skill in (1.0, 3.0)]
+    expect(refused.locator("li").first).to_contain_text(f"{told[0]}\u00a0% de réponses justes contre {told[1]}\u00a0%")
+    said = refused.inner_text()
+    assert not re.search(r"\b(accuracy|against|classes are|worse|allowed|promote)\b|\{|gates\.", said), said
+    page.context.close()
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_every_reason_of_a_gate_has_its_words(language: str) -> None:
+    texts = (WEB / "lang" / f"{language}.js").read_text()
+    assert not [reason for reason in get_args(Reason) if f'"gates.{reason}": "' not in texts]
 
 
 def test_a_model_from_a_folder_has_no_versions(browser: Any, served: tuple[str, str]) -> None:

@@ -7,7 +7,14 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from inksight.serving.live import LiveModel
-from inksight.serving.schemas import ClassesResponse, ModelName, ModelResponse, ModelsResponse, ModelSummary
+from inksight.serving.schemas import (
+    ClassesResponse,
+    ModelName,
+    ModelResponse,
+    ModelsResponse,
+    ModelSummary,
+    described,
+)
 from inksight.serving.services import services
 
 router = APIRouter(prefix="/v1", tags=["models"])
@@ -27,14 +34,8 @@ async def model(request: Request, name: str) -> ModelResponse:
     """Describe a live model: classes, architecture, data, metrics."""
     live = services(request).models
     found = live.get(name)
-    description = found.classifier.description
-    return ModelResponse(
-        **_summary(found, default=found is live.get()),
-        labels=found.classes,
-        architecture=description.get("architecture") or {},
-        dataset=description.get("dataset") or {},
-        metrics=description.get("metrics") or {},
-    )
+    facts = {**found.classifier.description, "classes": found.classes}
+    return ModelResponse(**_summary(found, default=found is live.get()), **described(facts))
 
 
 @router.get("/classes")

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import anyio
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import Field
 
 from inksight.registry.versions import Version
 from inksight.serving.admin import requires
-from inksight.serving.schemas import Shape
+from inksight.serving.schemas import Described, Shape, described
 from inksight.serving.services import Services, services
 from inksight.serving.tokens import Holder
 
@@ -59,13 +59,25 @@ class AliasesResponse(Shape):
     moves: list[PastMove]
 
 
-class VersionResponse(VersionSummary):
+class VersionResponse(VersionSummary, Described):
     """One version with what its bundle says of itself."""
 
-    labels: list[str]
-    architecture: dict[str, Any]
-    dataset: dict[str, Any]
-    metrics: dict[str, Any]
+
+class GateAnswer(Shape):
+    """What a gate says: in words, and as a reason with its values for whoever puts it in words of another language."""
+
+    gate: str = Field(examples=["overall"])
+    passed: bool
+    detail: str
+    reason: str
+    values: dict[str, Any]
+
+
+class GatesResponse(Shape):
+    """Whether a version would be promoted, and why."""
+
+    passed: bool
+    gates: list[GateAnswer]
 
 
 class MoveAlias(Shape):
@@ -121,13 +133,21 @@ def version(request: Request, name: str, number: Number, holder: Models) -> Vers
     """Describe one version, live or not: classes, architecture, data, metrics."""
     shared = services(request)
     found = shared.storage.registry.find(f"{name}:{number}")
-    description = found.description
-    return VersionResponse(
-        **_summary(shared, found),
-        labels=description.get("classes") or [],
-        architecture=description.get("architecture") or {},
-        dataset=description.get("dataset") or {},
-        metrics=found.metrics,
+    return VersionResponse(**_summary(shared, found), **described(found.description))
+
+
+@router.get("/models/{name}/versions/{number}/gates")
+def gates(
+    request: Request,
+    name: str,
+    number: Number,
+    holder: Models,
+    alias: Annotated[str, Query(min_length=1, max_length=100)] = "champion",
+) -> GatesResponse:
+    """Say what the gates think of a version beside the one that the alias points at; nothing moves."""
+    answers = services(request).storage.registry.judged(name, number, alias=alias)
+    return GatesResponse(
+        passed=all(answer.passed for answer in answers), gates=[GateAnswer(**answer.as_dict()) for answer in answers]
     )
 
 

@@ -4,6 +4,7 @@
 
 import { admin } from "./api.js";
 import { h } from "./dom.js";
+import { gateText } from "./gates.js";
 import { number, percent, t } from "./i18n.js";
 import { button, reason } from "./parts.js";
 
@@ -75,9 +76,9 @@ export function makeRetraining({ notice }) {
       timer = setTimeout(ask, PAUSE);
       return;
     }
-    const text = outcome(job);
+    const told = outcome(job);
     job = null;
-    element.replaceChildren(h("p", { class: "outcome", role: "status" }, text));
+    element.replaceChildren(h("div", { class: "outcome", role: "status" }, told));
     refresh();
   }
 
@@ -92,8 +93,12 @@ export function makeRetraining({ notice }) {
 }
 
 function outcome({ state, result, error }) {
-  if (state === "cancelled") return t("retrain.cancelled");
-  if (state === "failed") return t("retrain.failed", { message: error });
-  if (result.outcome === "promoted") return t("retrain.promoted", { version: result.version });
-  return result.message;
+  if (state === "cancelled") return h("p", {}, t("retrain.cancelled"));
+  if (state === "failed") return h("p", {}, t("retrain.failed", { message: error }));
+  const said = h("p", {}, t(`retrain.${result.outcome}`, { version: result.version, count: number(result.corrections.new ?? 0) }));
+  const against = result.gates.filter(({ passed }) => !passed);
+  if (result.outcome !== "refused") return said;
+  // It passed beside the version it was made from, but not beside the one that answers.
+  if (!against.length) return h("p", {}, result.message);
+  return [said, h("ul", {}, against.map((answer) => h("li", {}, gateText(answer))))];
 }

@@ -3,6 +3,7 @@
 import { admin } from "./api.js";
 import { h } from "./dom.js";
 import { makeGate, refused } from "./gate.js";
+import { gateText } from "./gates.js";
 import { date, number, percent, t } from "./i18n.js";
 import { button, reason } from "./parts.js";
 
@@ -76,18 +77,28 @@ export function versionsPart({ model, onlook, onmoved, notice }) {
     try {
       const done = await admin.post(`${path}/aliases`, wish);
       onmoved();
-      await open(done.gates.length ? judged(t("models.moved.now", { alias: wish.alias, version: done.version }), done.gates.map(({ detail }) => detail), "passed")
+      await open(done.gates.length ? judged(t("models.moved.now", { alias: wish.alias, version: done.version }), done.gates, "passed")
         : h("p", { role: "status" }, t("models.moved.now", { alias: wish.alias, version: done.version })));
     } catch (error) {
       if (error.code !== "gate_refused") return failed(error);
-      // "doodle:2 does not become champion: [overall] accuracy ...; [classes] ..."
-      const [said, ...answers] = error.message.split(/(?:: |; )(?=\[)/);
-      await open(judged(said, answers, "refused", button("plain-button small", t("models.force"), () => move({ ...wish, force: true }))));
+      await refuse(wish);
+    }
+  }
+
+  // The refusal is one sentence of the server's; why, in the reader's language, is asked for.
+  async function refuse(wish) {
+    try {
+      const { gates } = await admin.get(`${path}/versions/${wish.version}/gates?alias=${encodeURIComponent(wish.alias)}`);
+      await open(judged(t("gates.refused", wish), gates.filter(({ passed }) => !passed), "refused",
+        button("plain-button small", t("models.force"), () => move({ ...wish, force: true }))));
+    } catch (error) {
+      failed(error);
     }
   }
 
   function judged(title, answers, kind, act = null) {
-    return h("div", { class: `judged ${kind}`, role: kind === "refused" ? "alert" : "status" }, h("p", {}, h("strong", {}, title)), h("ul", {}, answers.map((answer) => h("li", {}, answer))), act);
+    return h("div", { class: `judged ${kind}`, role: kind === "refused" ? "alert" : "status" }, h("p", {}, h("strong", {}, title)),
+      h("ul", {}, answers.map((answer) => h("li", {}, gateText(answer)))), act);
   }
 
   if (admin.token) open();
