@@ -87,8 +87,13 @@ export function status({ ms = lastMs, offline = false } = {}) {
 
 async function learnModel() {
   try {
-    [model] = (await get("v1/models")).models;
-    if (model) return status();
+    const { models } = await get("v1/models");
+    [model] = models;
+    if (model) {
+      // Whoever opens the page of a service for photos wants to show it one.
+      if (!location.hash && models.every(({ kind }) => kind === "photo")) location.replace("#/classify");
+      return status();
+    }
   } catch {
     status({ offline: true });
   }

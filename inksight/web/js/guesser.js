@@ -1,12 +1,9 @@
 // Asks the server what it sees while the pen moves: one question at a time, always about the newest strokes.
 //
-//   const guesser = new Guesser({ onanswer: (answer) => ..., onerror: (error) => ... });
+//   const guesser = new Guesser({ onanswer: (answer) => ..., onerror: (error) => ... }, send);
+//                                          send: (strokes) => promise of an answer
 //   guesser.ask(strokes)                   as often as you like
 //   guesser.forget()                       the sheet is blank again: an answer still under way is dropped
-//
-// A game passes its own way to ask as the second argument: (strokes) => promise of an answer.
-
-import { post } from "./api.js";
 
 const PAUSE = 60;
 
@@ -17,7 +14,7 @@ export class Guesser {
   #handlers;
   #send;
 
-  constructor(handlers, send = (strokes) => post("v1/predict", { strokes, top: 5 })) {
+  constructor(handlers, send) {
     this.#handlers = handlers;
     this.#send = send;
   }

@@ -8,13 +8,16 @@ import { makeGuesses } from "../guesses.js";
 import { label, number, percent, t } from "../i18n.js";
 import { makePad, tool } from "../pad.js";
 import { button, makeSpoken, makeVerdict, reason } from "../parts.js";
+import { drawingModel, photosOnly } from "../served.js";
 import { showBitmap } from "../stamp.js";
 
 export const id = "draw";
 
 export function mount(root, { notice, status }) {
   let answer = null;
+  let model = null; // its name; until it is known, the server's first one answers
   let classes = [];
+  let gone = false;
   let announceLater = 0;
   let question = 0; // about the strokes' weights; an answer to an older one is dropped
 
@@ -83,7 +86,7 @@ export function mount(root, { notice, status }) {
       if (error.status === 0) status({ offline: true });
       else if (error.status !== 503) notice(reason(error), "bad");
     },
-  });
+  }, (strokes) => post("v1/predict", { strokes, top: 5, ...(model && { model }) }));
 
   function drawn(strokes) {
     forgetWhy();
@@ -103,7 +106,7 @@ export function mount(root, { notice, status }) {
     const asked = (question += 1);
     why.disabled = true;
     try {
-      const { importance, prediction } = await post("v1/explain", { strokes });
+      const { importance, prediction } = await post("v1/explain", { strokes, ...(model && { model }) });
       if (asked !== question) return;
       const most = Math.max(...importance.map(Math.abs), 1e-9);
       const first = importance.indexOf(Math.max(...importance));
@@ -130,16 +133,23 @@ export function mount(root, { notice, status }) {
   const themed = () => showBitmap(stamp, sheet.strokes);
   addEventListener("inksight:theme", themed);
 
-  get("v1/classes").then((found) => {
-    classes = found.classes;
+  async function learn() {
+    const found = await drawingModel(() => gone);
+    if (gone) return;
+    if (!found) return section.replaceWith(photosOnly());
+    model = found.name;
+    ({ classes } = await get(`v1/classes?model=${encodeURIComponent(model)}`).catch(() => ({ classes })));
     const ideas = [...classes].sort(() => Math.random() - 0.5).slice(0, 3).map(label);
     if (ideas.length === 3) invitation.lastChild.textContent = t("draw.ideas", { a: ideas[0], b: ideas[1], c: ideas[2] });
-  }, () => {});
+  }
+
+  learn();
   pad.open(true);
   show();
   showBitmap(stamp, []);
 
   return () => {
+    gone = true;
     clearTimeout(announceLater);
     guesser.forget();
     pad.dispose();

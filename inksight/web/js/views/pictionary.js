@@ -10,6 +10,7 @@ import { leaderboard, nameForm } from "../leaderboard.js";
 import { copy, makePad, tool } from "../pad.js";
 import { button, facts, makeClock, makeHeadline, makeSpoken, makeVerdict, reason } from "../parts.js";
 import { replay } from "../replay.js";
+import { drawingModel, photosOnly } from "../served.js";
 import { hasVoice, hush, say, setVoice, voiceOn } from "../voice.js";
 
 export const id = "pictionary";
@@ -19,6 +20,7 @@ export function mount(root, { notice, status, again }) {
   let round = null; // the open round: {id, word, accuracy, seen}
   let played = []; // what was drawn, to be shown again at the end
   let stopReplays = [];
+  let gone = false;
 
   const verdict = makeVerdict();
   const { overline, word, share } = verdict;
@@ -233,8 +235,9 @@ export function mount(root, { notice, status, again }) {
   const themed = () => stopReplays.length && document.querySelectorAll(".papers canvas").forEach((canvas, index) => replay(canvas, played[index].strokes, 0));
   addEventListener("inksight:theme", themed);
   intro();
-
+  drawingModel(() => gone).then((model) => { if (!gone && !model) section.replaceWith(photosOnly()); });
   return () => {
+    gone = true;
     clock.stop();
     guesser.forget();
     hush();

@@ -12,6 +12,7 @@ import { makePad } from "../pad.js";
 import { button, makeClock, makeSpoken, makeVerdict, reason } from "../parts.js";
 import { makePlayers } from "../players.js";
 import { simplify } from "../render.js";
+import { drawingModel, photosOnly } from "../served.js";
 import { Table } from "../table.js";
 import { hush, say } from "../voice.js";
 
@@ -27,6 +28,7 @@ export function mount(root, { notice, status, again }) {
   const code = codeOf(location.hash);
   let me = null; // my number at the table
   let room = null; // the room, as the server last told
+  let gone = false;
   let stage = ""; // phase and number of what is shown, so that a round begins and ends once
 
   const verdict = makeVerdict();
@@ -240,7 +242,9 @@ export function mount(root, { notice, status, again }) {
   }
 
   intro();
+  drawingModel(() => gone).then((model) => { if (!gone && !model) section.replaceWith(photosOnly()); });
   return () => {
+    gone = true;
     table?.close();
     clock.stop();
     guesser.forget();
