@@ -33,7 +33,9 @@ class ServeSettings(Settings):
     keep_drawings: bool = setting(False, "Keep the drawings too, so that corrections can be reviewed and learnt from.")
     log_queue: int = setting(20_000, "Answers kept in memory while the database is away; more are dropped.", at_least=1)
     follow_seconds: float = setting(2.0, "How often to look whether an alias moved.", more_than=0)
-    rate_limit: float = setting(0.0, "Requests per second that one client may make; 0 sets no limit.", at_least=0)
+    rate_limit: float = setting(
+        0.0, "Requests per second that one client may make of each of the --workers; 0 sets no limit.", at_least=0
+    )
     rate_burst: int = setting(100, "Requests that one client may make at once, within --rate-limit.", at_least=1)
     trusted_proxies: list[str] = setting([], "Addresses of proxies whose X-Forwarded-For names the client.")
     cors_origins: list[str] = setting([], "Origins of other sites whose scripts may use the service.")
