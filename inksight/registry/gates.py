@@ -159,8 +159,7 @@ def _overall_and_classes(
         what = apart.removeprefix("overall.")
         detail = f"{candidate.ref} and {champion.ref} were judged on different {what}"
         detail += "; give --data to judge both on the same samples"
-        values = {"version": candidate.ref, "champion": champion.ref}
-        return [Answer("overall", False, detail, apart, values)]
+        return [Answer("overall", False, detail, apart, {"version": candidate.ref, "champion": champion.ref})]
     where = f" on {evidence.source}" if evidence else ""
     gap = new["accuracy"] - old["accuracy"]
     detail = (

@@ -23,6 +23,19 @@ def test_every_view_is_in_the_menu_or_has_a_parent() -> None:
     assert sorted(listed[1].replace(" ", "").split(",")) == VIEWS
 
 
+@pytest.mark.parametrize("view", ["pictionary", "eye"])
+def test_the_rules_on_a_sheet_are_centred(visit: Callable[..., Any], view: str) -> None:
+    page = visit(path=f"#/{view}")
+    aligned = "(lines) => lines.map((line) => getComputedStyle(line).textAlign)"
+    assert set(page.locator(".cover p").evaluate_all(aligned)) == {"center"}
+
+
+def test_french_punctuation_is_not_torn_from_its_word() -> None:
+    """French puts a space before : ; ! ? % and inside quotation marks; a line must not break there."""
+    texts = (WEB / "lang" / "fr.js").read_text(encoding="utf-8").partition("labels:")[0]
+    assert not re.findall(r'": ".*(?: [:;!?%»]|« ).*"', texts)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("locale", ["en-GB", "fr-FR"])
 @pytest.mark.parametrize(

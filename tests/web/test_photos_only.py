@@ -51,6 +51,7 @@ def test_draw_asks_the_model_for_drawings_where_it_is_not_the_first(browser: Any
         expect(page.locator(".invitation")).to_contain_text("?")  # its classes are known
         stroke(page, *LEFT)
         guessed(page, "left")
+        expect(page.locator(".colophon")).to_contain_text("halves, version 1")
         press(page, "Which stroke mattered?")
         expect(page.get_by_text("Red spoke for left")).to_be_visible()
         press(page, "That’s right")

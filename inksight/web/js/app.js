@@ -67,15 +67,17 @@ function refresh() {
   status();
 }
 
-let model = null;
-let lastMs = null;
+let models = [];
+let last = { ms: null, by: null };
 
-// The line at the foot: which model answers, and how fast. status({ms}) after an answer, status({offline}) without one.
-export function status({ ms = lastMs, offline = false } = {}) {
-  lastMs = ms;
+// The line at the foot: which model answers, and how fast. status({ ms, by: name }) after an answer, status({ offline })
+// without one; until somebody has asked, it is the one that answers by default.
+export function status({ ms = last.ms, by = last.by, offline = false } = {}) {
+  last = { ms, by };
+  const model = models.find(({ name }) => name === by) ?? models[0];
   const parts = offline
     ? [h("strong", {}, t("status.offline"))]
-    : model === null
+    : model === undefined
       ? [t("status.loading")]
       : [t("status.model", { name: model.name, version: model.version }), t("status.classes", { count: number(model.classes) }),
          ms === null ? null : t("status.ms", { ms: number(ms, 1) })];
@@ -87,9 +89,8 @@ export function status({ ms = lastMs, offline = false } = {}) {
 
 async function learnModel() {
   try {
-    const { models } = await get("v1/models");
-    [model] = models;
-    if (model) {
+    ({ models } = await get("v1/models"));
+    if (models.length) {
       // Whoever opens the page of a service for photos wants to show it one.
       if (!location.hash && models.every(({ kind }) => kind === "photo")) location.replace("#/classify");
       return status();

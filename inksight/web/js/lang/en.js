@@ -241,7 +241,7 @@ export default {
     "retrain.nothing": "Too little to learn from: {count} new corrections.",
     "view.eye": "Eye vs AI",
     "eye.rules": "Ten pictures, up to four labels, a clock. Who sees better, you or I?",
-    "eye.fair": "I answer first and am bound to it: you see the SHA-256 of my answer before you choose, and can check it afterwards.",
+    "eye.fair": "I answer first and am bound to it: you see the SHA‑256 of my answer before you choose, and can check it afterwards.",
     "eye.level": "How hard?",
     "eye.easy": "Easy",
     "eye.normal": "Normal",

@@ -101,7 +101,7 @@ export function mount(root, { notice, status }) {
       return notice(reason(error), "bad");
     }
     const [best] = answer.predictions;
-    status({ ms: answer.ms });
+    status({ ms: answer.ms, by: answer.model.name });
     spoken.textContent = t("draw.announce", { label: label(best.label), percent: percent(best.probability) });
     caption.textContent = t("classify.looking.back");
     show();

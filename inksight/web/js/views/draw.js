@@ -78,7 +78,7 @@ export function mount(root, { notice, status }) {
   const guesser = new Guesser({
     onanswer(found) {
       answer = found;
-      status({ ms: found.ms });
+      status({ ms: found.ms, by: found.model.name });
       show();
       announce();
     },
