@@ -116,13 +116,13 @@ class Rbf(Fitted):
 class Forest(Fitted):
     """Scores (N, classes) of a forest: the logarithm of the trees' mean class shares.
 
-    All trees' nodes lie in one table; every image walks all trees at once, `depth` steps, a leaf leading to itself.
+    All trees' nodes lie in one table; every image walks all trees at once, `depth` steps. `child` is where the features
+    not above the threshold go, the others go to the node after it; a leaf leads to itself.
     """
 
     feature: Tensor
     threshold: Tensor
-    below: Tensor
-    above: Tensor
+    child: Tensor
     leaf: Tensor
     shares: Tensor
     roots: Tensor
@@ -132,9 +132,8 @@ class Forest(Fitted):
         self.depth = depth
         self.hold(
             feature=np.zeros(1, np.int32),
-            threshold=np.zeros(1),
-            below=np.zeros(1, np.int32),
-            above=np.zeros(1, np.int32),
+            threshold=np.full(1, np.inf),
+            child=np.zeros(1, np.int32),
             leaf=np.zeros(1, np.int32),
             shares=np.full((1, classes), 1 / classes),
             roots=np.zeros(1, np.int32),
@@ -144,8 +143,8 @@ class Forest(Fitted):
         """Return the mean class shares (N, classes)."""
         node = self.roots.long().unsqueeze(0).expand(x.shape[0], -1)
         for _ in range(self.depth):
-            low = x.gather(1, self.feature[node].long()) <= self.threshold[node]
-            node = torch.where(low, self.below[node], self.above[node]).long()
+            above = x.gather(1, self.feature[node].long()) > self.threshold[node]
+            node = (self.child[node] + above).long()
         return self.shares[self.leaf[node].long()].mean(dim=1)
 
     def forward(self, x: Tensor) -> Tensor:

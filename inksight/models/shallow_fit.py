@@ -196,24 +196,32 @@ def _fit_forest(
         random_state=seed,
         n_jobs=-1,
     ).fit(x, y)
-    parts: dict[str, list[Any]] = {name: [] for name in ("feature", "threshold", "below", "above", "leaf", "shares")}
+    parts: dict[str, list[Any]] = {name: [] for name in ("feature", "threshold", "child", "leaf", "shares")}
     roots, offset, leaves = [], 0, 0
     for tree in (one.tree_ for one in estimator.estimators_):
         count = tree.node_count
-        is_leaf = tree.children_left < 0
-        own = np.arange(count)
+        order = _level_order(tree.children_left, tree.children_right)
+        place = np.argsort(order)
+        is_leaf = tree.children_left[order] < 0
         roots.append(offset)
-        parts["feature"].append(np.maximum(tree.feature, 0))
-        parts["threshold"].append(_below(tree.threshold))
-        parts["below"].append(offset + np.where(is_leaf, own, tree.children_left))
-        parts["above"].append(offset + np.where(is_leaf, own, tree.children_right))
+        parts["feature"].append(np.maximum(tree.feature[order], 0))
+        parts["threshold"].append(np.where(is_leaf, np.float32(np.inf), _below(tree.threshold[order])))
+        parts["child"].append(offset + np.where(is_leaf, np.arange(count), place[tree.children_left[order]]))
         parts["leaf"].append(np.where(is_leaf, leaves + np.cumsum(is_leaf) - 1, 0))
-        shares = tree.value[is_leaf, 0]
+        shares = tree.value[order][is_leaf, 0]
         parts["shares"].append(shares / shares.sum(axis=1, keepdims=True))
         offset, leaves = offset + count, leaves + int(is_leaf.sum())
     assert isinstance(model.head, Forest)
     model.head.hold(roots=np.array(roots), **{name: np.concatenate(values) for name, values in parts.items()})
     say(f"{len(roots)} trees with {offset:,} nodes")
+
+
+def _level_order(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a tree's nodes from the root down, level by level, siblings side by side."""
+    levels = [np.zeros(1, np.int64)]
+    while len(parents := levels[-1][left[levels[-1]] >= 0]):
+        levels.append(np.stack([left[parents], right[parents]], axis=1).ravel())
+    return np.concatenate(levels)
 
 
 def _below(threshold: NDArray[np.float64]) -> Floats:
