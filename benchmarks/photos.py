@@ -210,7 +210,7 @@ def measure(name: str, photos: Photos, methods: list[str], known: set[tuple[str,
             elif method == "shallow":
                 right = [shallow(images, labels, fold, seed) for seed in range(SEEDS)]
             else:
-                torch.set_num_threads(os.cpu_count() or 1)
+                torch.set_num_threads(len(os.sched_getaffinity(0)))
                 right = [whole(photos, fold, method, number, name)]
             entry = {"data": name, "method": method, "fold": number, "right": right, "test": len(fold["test"])}
             entry |= {"train": len(fold["train"]), "seconds": round((time.perf_counter() - start) / len(right), 1)}

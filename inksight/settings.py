@@ -119,6 +119,9 @@ class TrainSettings(Settings):
     unfreeze_every: int = setting(
         0, "Transfer: epochs after which one more stage of the backbone joins, last first; 0: all at once.", at_least=0
     )
+    thawed_stages: int = setting(
+        0, "Transfer: how many of the backbone's last stages learn, once it joins; 0: all.", at_least=0
+    )
     backbone_rate: float = setting(
         0.1, "Transfer: learning rate of the backbone's last stage, as a share of the head's.", at_least=0, at_most=1
     )

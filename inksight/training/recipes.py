@@ -3,7 +3,8 @@
 Model recipes are TOML files `model-<name>.toml` among the presets (the package's, or the user's own in
 $INKSIGHT_HOME/presets, which win); for `transfer/resnet18` that is model-transfer-resnet18.toml or, failing that,
 model-transfer.toml, for `sketchnet-s` model-sketchnet-s.toml or model-sketchnet.toml. Their [train] table and that of
-the dataset's preset are layered under the user's settings.
+the dataset's preset are layered under the user's settings; what a dataset wants of one family alone stands in its table
+[train.<family>], as [train.transfer] in flowers.toml.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _PACKAGED = Path(__file__).resolve().parent.parent / "presets"
 
 def recipe(model: str, dataset: str) -> dict[str, Any]:
     """Return the settings that the model's recipe and the dataset's preset give; the dataset's win."""
-    return {**_model_recipe(model), **_dataset_recipe(dataset)}
+    return {**_model_recipe(model), **_dataset_recipe(dataset, model.partition("/")[0])}
 
 
 def head_only(layer: dict[str, Any]) -> dict[str, Any]:
@@ -39,8 +40,10 @@ def _model_recipe(model: str) -> dict[str, Any]:
     return {}
 
 
-def _dataset_recipe(dataset: str) -> dict[str, Any]:
+def _dataset_recipe(dataset: str, family: str) -> dict[str, Any]:
     try:
-        return dict(presets.load(dataset).options.get("train", {}))
+        table = presets.load(dataset).options.get("train", {})
     except NotFoundError:
         return {}
+    own = {name: value for name, value in table.items() if not isinstance(value, dict)}
+    return {**own, **table.get(family, {})}

@@ -95,13 +95,19 @@ def fit_transfer(
 
 
 def _unfreezing(model: TransferNet, settings: TrainSettings) -> Callable[[int], None] | None:
-    """Return what thaws stage after stage, last first, every `unfreeze_every` epochs; None when all are thawed."""
-    if not settings.unfreeze_every:
+    """Return what thaws stage after stage, last first, every `unfreeze_every` epochs; None when all are thawed.
+
+    No more than `thawed_stages` ever learn, where that is set. Autograd then stops at the first of them, and what lies
+    before it costs a forward pass only.
+    """
+    if not (settings.unfreeze_every or settings.thawed_stages):
         return None
+    stages = model.stages()[::-1]
+    most = settings.thawed_stages or len(stages)
 
     def begin_epoch(epoch: int) -> None:
-        thawed = 1 + epoch // settings.unfreeze_every
-        for depth, stage in enumerate(reversed(model.stages()), start=1):
+        thawed = min(most, 1 + epoch // settings.unfreeze_every) if settings.unfreeze_every else most
+        for depth, stage in enumerate(stages, start=1):
             for parameter in stage:
                 parameter.requires_grad_(depth <= thawed)
 

@@ -122,6 +122,18 @@ def test_stages_thaw_from_the_last() -> None:
     assert _unfreezing(net, TrainSettings()) is None
 
 
+@pytest.mark.parametrize("unfreeze_every", [0, 1])
+def test_no_more_stages_thaw_than_may(unfreeze_every: int) -> None:
+    net = models.create("transfer/test_resnet", num_classes=2, image_shape=(64, 64, 3), pretrained=False)
+    assert isinstance(net, TransferNet)
+    begin_epoch = _unfreezing(net, TrainSettings(thawed_stages=2, unfreeze_every=unfreeze_every))
+    assert begin_epoch is not None
+    for epoch in range(3):
+        begin_epoch(epoch)
+    thawed = [all(parameter.requires_grad for parameter in stage) for stage in net.stages()]
+    assert thawed == [False] * (len(thawed) - 2) + [True] * 2
+
+
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet18", "densenet121"])
 def test_a_stage_is_more_than_a_norm(name: str) -> None:
     net = models.create(f"transfer/{name}", num_classes=2, image_shape=(64, 64, 3), pretrained=False)
@@ -160,6 +172,14 @@ def test_epochs_count_whatever_a_recipe_says_of_frozen_ones(photos: Path, tmp_pa
     assert recipes["frozen_epochs"] not in (0, 3)
     assert len(train(photos, run_dir=tmp_path / "epochs", epochs=3, **frozen).history) == 3
     assert len(train(photos, run_dir=tmp_path / "recipe", **frozen).history) == recipes["frozen_epochs"]
+
+
+def test_a_dataset_may_want_something_of_one_family_alone() -> None:
+    thawing, frozen = recipe("transfer/resnet18", "flowers"), recipe("transfer/resnet18", "pets")
+    assert (thawing["freeze_backbone"], thawing["thawed_stages"]) == (False, 3)
+    assert frozen["freeze_backbone"]
+    assert thawing["learning_rate"] == frozen["learning_rate"]  # the model's recipe holds otherwise
+    assert recipe("deep_v1", "flowers") == recipe("deep_v1", "pets") == {}
 
 
 def test_freezing_needs_a_backbone(photos: Path) -> None:
