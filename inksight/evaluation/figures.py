@@ -5,6 +5,7 @@ Readable from 2 to 345 classes: figures grow with the number of classes instead 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from inksight import plotting
-from inksight.evaluation.judging import Evaluation
 from inksight.evaluation.metrics import normalised
 
 if TYPE_CHECKING:
@@ -26,20 +26,22 @@ def take(images: Any, indices: list[int]) -> Images:
     return np.stack([np.asarray(images[i]) for i in indices]) if indices else np.empty((0, 1, 1), np.uint8)
 
 
-def write_figures(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write all figures into `folder` and return their paths; those of samples only when there are images."""
-    m = evaluation.metrics
+def write_figures(m: dict[str, Any], images: Any | None, folder: Path) -> list[Path]:
+    """Write all figures of metrics into `folder` and return their paths; those of samples only when there are images.
+
+    `images` gives image i, uint8 (H, W[, 3]), by index.
+    """
     matrix = np.array(m["confusion_matrix"])
     drawn = {
         "class_accuracy": class_accuracy(m),
         "class_distribution": class_distribution(m),
-        "confusion": confusion(matrix, evaluation.classes, title="Counts"),
-        "confusion_normalised": confusion(normalised(matrix), evaluation.classes, title="Shares of each row, %"),
+        "confusion": confusion(matrix, m["classes"], title="Counts"),
+        "confusion_normalised": confusion(normalised(matrix), m["classes"], title="Shares of each row, %"),
         "reliability": reliability(m["calibration"]["bins"]),
     }
-    if evaluation.images is not None and m["worst_errors"]:
-        drawn["worst_errors"] = worst_errors(m["worst_errors"], evaluation.images)
-        drawn["confused_pairs"] = confused_pairs(m["confused_pairs"], evaluation.images)
+    if images is not None and m["worst_errors"]:
+        drawn["worst_errors"] = worst_errors(m["worst_errors"], images)
+        drawn["confused_pairs"] = confused_pairs(m["confused_pairs"], images)
     return [plotting.save_png(figure, folder / f"{name}.png") for name, figure in drawn.items()]
 
 
@@ -82,7 +84,7 @@ def class_distribution(m: dict[str, Any]) -> Figure:
     return figure
 
 
-def confusion(matrix: npt.NDArray[Any], classes: tuple[str, ...], *, title: str) -> Figure:
+def confusion(matrix: npt.NDArray[Any], classes: Sequence[str], *, title: str) -> Figure:
     """Return a confusion matrix, counts or shares (C, C), with numbers in the cells up to 25 classes.
 
     Shades follow the square root, so that one confusion in a hundred can be seen beside the diagonal.

@@ -89,7 +89,7 @@ class Evaluation:
         """Write report.html (self-contained), report.json and the PNGs into `folder`; return the HTML file's path."""
         from inksight.evaluation.report import write_report
 
-        return write_report(self, Path(folder))
+        return write_report(self.metrics, Path(folder), images=self.images, explanations=self.explanations)
 
 
 def judge(

@@ -1,4 +1,4 @@
-"""Writes an evaluation: report.json, PNG figures, and report.html, one file that needs nothing else.
+"""Writes an evaluation's metrics: report.json, PNG figures, and report.html, one file that needs nothing else.
 
 The page carries its pictures inside and asks no server for anything; it can be mailed, printed and opened offline.
 Scripts only sort, find and point: without them everything can still be read. Its text is escaped, so a class named
@@ -12,6 +12,7 @@ import functools
 import io
 import json
 import re
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ import numpy as np
 
 from inksight.evaluation import words
 from inksight.evaluation.figures import write_figures
-from inksight.evaluation.judging import Evaluation
 from inksight.evaluation.metrics import IntArray, normalised
 from inksight.workspace import write_text
 
@@ -30,13 +30,15 @@ FOCUS = 20
 PHOTO_SIDE = 224
 
 
-def write_report(evaluation: Evaluation, folder: Path) -> Path:
+def write_report(
+    metrics: dict[str, Any], folder: Path, *, images: Any | None = None, explanations: Sequence[dict[str, Any]] = ()
+) -> Path:
     """Write all files of the report into `folder` (made if need be) and return the path of report.html."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_figures(evaluation, folder)
-    write_text(folder / "report.json", as_json(evaluation.metrics))
+    write_figures(metrics, images, folder)
+    write_text(folder / "report.json", as_json(metrics))
     page = folder / "report.html"
-    write_text(page, render_html(evaluation))
+    write_text(page, render_html(metrics, images, explanations))
     return page
 
 
@@ -46,12 +48,11 @@ def as_json(metrics: dict[str, Any]) -> str:
     return re.sub(r"\[[\s\d.,e+-]*?\]", lambda found: re.sub(r"\s+", " ", found[0]), text) + "\n"
 
 
-def render_html(evaluation: Evaluation) -> str:
-    """Return the whole page."""
-    m = evaluation.metrics
+def render_html(m: dict[str, Any], images: Any | None = None, explanations: Sequence[dict[str, Any]] = ()) -> str:
+    """Return the whole page for metrics; `images` gives image i, uint8 (H, W[, 3]), by index."""
     kind = words.noun(m)
     matrix = np.array(m["confusion_matrix"], np.int64)
-    pictures = _pictures(evaluation)
+    pictures = _pictures(m, images)
     comparison = m.get("comparison")
     floor = _floor(m)
     weak = {row["class"] for row in m["needs_improvement"]}
@@ -63,14 +64,14 @@ def render_html(evaluation: Evaluation) -> str:
     sections += [("compared", "Comparison")] if comparison else []
     sections += [("classes", "Classes"), ("confusion", "Confusion"), ("calibration", "Calibration")]
     sections += [("errors", "Sure and wrong")] if m["worst_errors"] and pictures else []
-    sections += [("looks", "Where it looks")] if evaluation.explanations else []
+    sections += [("looks", "Where it looks")] if explanations else []
     sections += [("data", "Data"), ("speed", "Speed and size")]
     return render_page(
         "report.html.j2",
         title=m["model"].get("name") or "A model",
         m=m,
         noun=kind,
-        drawn=kind != "photo" and _is_drawn(evaluation),
+        drawn=kind != "photo" and _is_drawn(images),
         words=words.sentences(m),
         sections=sections,
         ruler=_ruler(m),
@@ -89,7 +90,7 @@ def render_html(evaluation: Evaluation) -> str:
         focus=_matrix_view("focus", matrix, m["classes"], np.array(focus), cells=True) if focus else None,
         cells=_cells(matrix, m["classes"], order) if len(rows) > MOST_CELLS else {"names": []},
         reliability=_dots(m["calibration"]["bins"]),
-        explanations=[{**row, "picture": photo_uri(row["picture"])} for row in evaluation.explanations],
+        explanations=[{**row, "picture": photo_uri(row["picture"])} for row in explanations],
         distribution=_distribution(m),
         splits=list(m["distribution"]),
         speed=_speed(m["model"]),
@@ -164,20 +165,19 @@ def _asset(name: str) -> str:
     return (resources.files("inksight.evaluation") / "assets" / name).read_text("utf-8")
 
 
-def _is_drawn(evaluation: Evaluation) -> bool:
-    return evaluation.images is None or np.asarray(evaluation.images[0]).ndim == 2
+def _is_drawn(images: Any | None) -> bool:
+    return images is None or np.asarray(images[0]).ndim == 2
 
 
-def _pictures(evaluation: Evaluation) -> dict[int, str]:
-    if evaluation.images is None:
+def _pictures(m: dict[str, Any], images: Any | None) -> dict[int, str]:
+    if images is None:
         return {}
-    m = evaluation.metrics
     wanted = {row["index"] for row in m["worst_errors"]}
     for pair in m["confused_pairs"]:
         wanted.update(pair["a_as_b_examples"], pair["b_as_a_examples"])
     for key in ("only_a_examples", "only_b_examples"):
         wanted.update(row["index"] for row in m.get("comparison", {}).get(key, []))
-    return {index: picture_uri(evaluation.images[index]) for index in sorted(wanted)}
+    return {index: picture_uri(images[index]) for index in sorted(wanted)}
 
 
 def _floor(m: dict[str, Any]) -> int:

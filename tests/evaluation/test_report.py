@@ -13,9 +13,14 @@ import pytest
 from PIL import Image
 
 from inksight.evaluation.comparison import with_comparison
+from inksight.evaluation.judging import Evaluation
 from inksight.evaluation.report import as_json, render_html
 
 from .made import judged
+
+
+def page_of(evaluation: Evaluation) -> str:
+    return render_html(evaluation.metrics, evaluation.images, evaluation.explanations)
 
 
 def test_everything_is_written(tmp_path: Path) -> None:
@@ -39,7 +44,7 @@ def test_everything_is_written(tmp_path: Path) -> None:
 
 
 def test_nothing_is_fetched_and_names_are_escaped() -> None:
-    page = render_html(judged())
+    page = page_of(judged())
     assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page)
     assert "http" not in re.sub(r"data:[^\"']+", "", page)
     assert "<i>cat</i>" not in page
@@ -51,7 +56,7 @@ def test_nothing_is_fetched_and_names_are_escaped() -> None:
 @pytest.mark.parametrize("classes", [2, 3, 5, 31, 80])
 def test_any_number_of_classes_can_be_read(classes: int) -> None:
     evaluation = judged(count=20 * classes, classes=classes, skill=4)
-    page = render_html(evaluation)
+    page = page_of(evaluation)
     for row in evaluation.metrics["per_class"][2:]:
         assert row["class"] in page
     assert ("Top-3" in page) == (classes > 3)
@@ -65,7 +70,7 @@ def test_perfect_answers_leave_no_mistakes_to_show(tmp_path: Path) -> None:
 
 
 def test_photos_are_kept_small() -> None:
-    page = render_html(judged(colour=True))
+    page = page_of(judged(colour=True))
     assert "data:image/jpeg" in page
     assert 'class="photo"' in page
 
