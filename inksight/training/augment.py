@@ -1,6 +1,6 @@
 """Augmentation of whole batches of drawings, as tensors, where the training computes: no worker processes.
 
-    augment = build_augmentation(settings, (28, 28))
+    augment = build_augmentation(settings)
     augmented = augment(images, generator)          # uint8 (N, H, W[, 3]) -> float32, same shape, 0..255
 
 Rotation, zoom, stretch, shift and elastic bending are one resampling per image; pixels from outside are paper (0), so
@@ -11,7 +11,7 @@ Ink that is moved out of the picture is lost; the default ranges keep that to a 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -30,17 +30,12 @@ Mix = Callable[[Tensor, Generator], tuple[Tensor, Tensor, float]]
 ELASTIC_GRID = 4
 
 
-def build_augmentation(settings: TrainSettings, image_shape: Sequence[int], crop: int | None = None) -> Augmentation:
-    """Return the augmentation that the settings describe for images of `image_shape` (H, W) or (H, W, 3).
+def build_augmentation(settings: TrainSettings) -> Augmentation:
+    """Return the augmentation of drawings that the settings describe; photos have another (augment_photos.py).
 
-    The result maps uint8 (N, H, W[, 3]) and a random generator on the same device to float32 in 0..255: of the same
-    shape for drawings; photos, of which models see a square of `crop` pixels, come out as (N, crop, crop, 3).
-    With strength 0 drawings are handed through untouched and photos are cropped in the middle.
+    It maps uint8 (N, H, W[, 3]) and a random generator on the same device to float32 of the same shape in 0..255. With
+    strength 0 drawings are handed through untouched.
     """
-    if crop is not None:
-        from inksight.training.augment_photos import photo_augmentation
-
-        return photo_augmentation(settings, crop)
     strength = settings.augment
     augmentation = DrawingAugmentation(
         rotate=settings.rotate * strength,

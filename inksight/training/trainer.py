@@ -27,7 +27,7 @@ from inksight.errors import ConflictError, TrainingError, UsageError
 from inksight.models.preprocess import Preprocess
 from inksight.settings import TrainSettings
 from inksight.training.augment import build_augmentation
-from inksight.training.augment_photos import build_mix
+from inksight.training.augment_photos import build_mix, photo_augmentation
 from inksight.training.balance import class_weights, imbalance
 from inksight.training.checkpoints import seed_step
 from inksight.training.curves import draw_curves
@@ -178,7 +178,7 @@ def _run(
         val=val,
         # Augmentation has cropped the photos that it gives; others still have their margin.
         prepare=lambda images: (preprocess if images.shape[1:3] == dataset.image_shape[:2] else cropped)(images),
-        augment=build_augmentation(settings, dataset.image_shape, crop),
+        augment=photo_augmentation(settings, crop) if crop else build_augmentation(settings),
         mix=build_mix(settings),
         weights=torch.from_numpy(class_weights(settings.class_weights, counts)),
     )

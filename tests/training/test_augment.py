@@ -48,7 +48,7 @@ def test_shape_and_range_are_kept(options: dict[str, float], shape: tuple[int, .
 
 def test_strength_zero_changes_nothing() -> None:
     images = pictures()
-    augment = build_augmentation(TrainSettings(augment=0, flip=True), (28, 28))
+    augment = build_augmentation(TrainSettings(augment=0, flip=True))
     assert augment(images, generator()) is images
 
 
@@ -119,7 +119,7 @@ def test_more_is_thicker_and_less_is_thinner(amount: float, seed: int) -> None:
 
 def test_same_seed_same_pictures_and_images_differ_within_a_batch() -> None:
     images = pictures(1).repeat(4, 1, 1)
-    augment = build_augmentation(TrainSettings(), (28, 28))
+    augment = build_augmentation(TrainSettings())
     first, again = augment(images, generator(3)), augment(images, generator(3))
     torch.testing.assert_close(first, again, rtol=0, atol=0)
     assert float((first[0] - first[1]).abs().mean()) > 1

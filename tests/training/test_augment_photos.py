@@ -11,13 +11,13 @@ from PIL import Image, ImageEnhance
 from torch import Generator, Tensor
 
 from inksight.settings import TrainSettings
-from inksight.training.augment import build_augmentation
 from inksight.training.augment_photos import (
     OPERATIONS,
     PhotoAugmentation,
     build_mix,
     change_colours,
     middle,
+    photo_augmentation,
 )
 
 POLICIES = ("jitter", "trivial", "rand")
@@ -67,7 +67,7 @@ def test_without_any_change_it_is_the_picture_itself() -> None:
     # A crop of all the area may still be stretched by up to 4:3, so compare what a square crop gives.
     grid = augment(images, generator())
     assert grid.shape == images.shape
-    strength_zero = build_augmentation(TrainSettings(augment=0), (40, 40, 3), crop=32)
+    strength_zero = photo_augmentation(TrainSettings(augment=0), 32)
     assert torch.equal(strength_zero(images, generator()), middle(images, 32))
 
 
