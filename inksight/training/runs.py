@@ -36,10 +36,15 @@ class RunDescription:
         write_text(folder / "settings.json", json.dumps(vars(self), indent=2, ensure_ascii=False) + "\n")
 
 
+def is_run(folder: Path) -> bool:
+    """Return whether a run has begun in the folder: settings.json is the first thing written."""
+    return (folder / "settings.json").is_file()
+
+
 def read_run(folder: Path) -> RunDescription:
     """Read settings.json; raises NotFoundError when the folder holds no run."""
     path = folder / "settings.json"
-    if not path.is_file():
+    if not is_run(folder):
         raise NotFoundError(f"{str(folder)!r} holds no training run", hint="A run's folder has a settings.json.")
     return RunDescription(**json.loads(path.read_text(encoding="utf-8")))
 
@@ -55,7 +60,7 @@ def new_folder(name: str, fallback: str) -> Path:
 
 def check_unused(folder: Path) -> None:
     """Raise ConflictError when the folder holds a run already."""
-    if (folder / "settings.json").exists():
+    if is_run(folder):
         raise ConflictError(
             f"there is a run in {str(folder)!r} already", hint="Go on with it by --resume, or choose another --name."
         )

@@ -38,7 +38,15 @@ from inksight.training.loop import Task, fit
 from inksight.training.mlflow_tracker import Mlflow, check_address
 from inksight.training.progress import Progress
 from inksight.training.recipes import head_only, recipe
-from inksight.training.runs import RunDescription, check_unused, differences, latest_run, new_folder, read_run
+from inksight.training.runs import (
+    RunDescription,
+    check_unused,
+    differences,
+    is_run,
+    latest_run,
+    new_folder,
+    read_run,
+)
 from inksight.training.trackers import Entry, JsonLines, NoTracker, Samples, Tracker, Trackers
 
 DEFAULT_MODEL = "sketchnet-s"
@@ -80,7 +88,8 @@ def train(
     `data`: a dataset file, a preset's name or a folder; what is missing is fetched and prepared. `settings`: all
     settings at once; or single ones as keyword arguments (epochs=3), over the model's recipe, the dataset's preset and
     the TOML file `config`. `model_options`: options of the model's own. With `resume` the run in `run_dir`, of that
-    name, or the newest one with the same settings goes on where it was; a finished one is evaluated and saved again.
+    name, or the newest one with the same settings goes on where it was; a finished one is evaluated and saved again,
+    and one that was killed before it began begins.
     `finish=False` ends after the last epoch: no test, bundle or curves (for searches, which look at validation only).
     `trackers` are told beside the run's own. `on_epoch` gets each epoch's record and may stop the training by raising.
     `start` are weights to begin with instead of fresh ones, by their names in the model.
@@ -96,6 +105,10 @@ def train(
             folder = Path(run_dir) if run_dir is not None else None
             if folder is None and resume and (name := (settings.name if settings else options.get("name"))):
                 folder = new_folder(name, "")
+            if resume and folder and not group.tell("begun" if is_run(folder) else ""):
+                if group.leads and not quiet:
+                    print(f"nothing to resume in {folder}: the run begins", file=sys.stderr, flush=True)
+                resume = False
             stored = read_run(folder) if resume and folder else None
             chosen = model or (stored.model if stored else DEFAULT_MODEL)
             spec = models.get(chosen)

@@ -142,6 +142,17 @@ def test_resuming_finds_the_run_by_its_settings_or_name(data: Path) -> None:
         train(data, name="mine", resume=True, model="convnet")
 
 
+def test_resuming_a_run_that_was_killed_before_it_began(
+    data: Path, run: TrainingRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    options = {**ONLY, "quiet": False}
+    assert train(data, run_dir=folder, resume=True, ema_decay=0.9, **options).folder == folder
+    assert f"nothing to resume in {folder}: the run begins" in capsys.readouterr().err
+    assert same_weights(run.folder, folder)
+
+
 def test_early_stopping_stops_and_keeps_the_best(data: Path, tmp_path: Path) -> None:
     options = {**ONLY, "epochs": 40, "early_stopping_patience": 2, "learning_rate": 0.002}
     done = train(data, run_dir=tmp_path / "run", **options)
