@@ -169,6 +169,7 @@ def _select(difference: Floats, noise: float, *, on_paper: bool) -> Grey:
     keep &= area >= max(0.4 * line_width(weak) ** 2, 6.0 if noise > 1 else 0.0)
     if on_paper:
         at_edge = np.bincount(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]), minlength=count + 1)
+        keep &= ~_along_edge(parts, count)
         # A drawing may run off the sheet, but not along its edge.
         keep &= (at_edge == 0) | ((area > len(inked) / 2) & (at_edge < sum(parts.shape) / 5))
     kept = weak.view(np.uint8)
@@ -179,6 +180,20 @@ def _select(difference: Floats, noise: float, *, on_paper: bool) -> Grey:
     near = np.maximum(highest(contrast, 2), np.uint8(round(STRONG * peak)))
     level = (contrast * (np.float32(255) / near)).astype(np.uint8)
     return level * highest(kept, 1)
+
+
+def _along_edge(parts: npt.NDArray[np.int32], count: int) -> Mask:
+    """Tell which parts lie in the picture's outer twelfth and are long: where the sheet ends and the desk begins."""
+    from scipy import ndimage
+
+    height, width = parts.shape
+    top, left = height // 12, width // 12
+    inside = np.bincount(parts[top : height - top, left : width - left].ravel(), minlength=count + 1)
+    found: Mask = inside == 0
+    for number, (rows, columns) in enumerate(ndimage.find_objects(parts), 1):
+        long, short = sorted((rows.stop - rows.start, columns.stop - columns.start), reverse=True)
+        found[number] &= long >= 4 * short or 4 * long > min(height, width)
+    return found
 
 
 def highest(values: npt.NDArray[Number], reach: int) -> npt.NDArray[Number]:

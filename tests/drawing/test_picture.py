@@ -72,6 +72,19 @@ def test_photos_of_paper_and_of_chalk(shared_data: Path, size: int, pen: float) 
         assert overlap > 0.9
 
 
+@pytest.mark.parametrize("desk", [20, 70])
+def test_a_desk_below_the_sheet_is_no_ink(shared_data: Path, desk: int) -> None:
+    strokes, bitmaps = _some(shared_data, 3)
+    rng = np.random.default_rng(4)
+    for drawing, bitmap in zip(strokes, bitmaps, strict=True):
+        photo = np.pad(photograph(paint(drawing, 500, 5), rng), ((0, 60), (0, 0)))
+        rows, columns = np.mgrid[: photo.shape[0], : photo.shape[1]]
+        seen = rows > 520 + columns / 40
+        photo[500:] = photo[499]
+        photo[seen] = rng.normal(desk, 4, seen.sum()).clip(0, 255)
+        assert np.abs(from_picture(photo).astype(int) - bitmap).mean() < 8
+
+
 def test_official_bitmaps_stay_as_they_are(shared_data: Path) -> None:
     _, bitmaps = _some(shared_data)
     for bitmap in bitmaps:
