@@ -186,7 +186,7 @@ def _draw(row: dict[str, Any], out: Path) -> None:
     from PIL import Image
 
     from inksight.errors import DataError
-    from inksight.improve.kept import image_of
+    from inksight.registry.kept import image_of
     from inksight.workspace import atomic_path
 
     kept = row["input"]

@@ -25,8 +25,8 @@ from sqlalchemy import select, update
 from inksight.data.dataset import Dataset, DatasetWriter
 from inksight.data.duplicates import Sketches, cluster, join, near_pairs, sketch
 from inksight.errors import DataError
-from inksight.improve.kept import image_of
 from inksight.registry.database import Database
+from inksight.registry.kept import image_of
 from inksight.registry.tables import Correction
 
 SHARES = {"train": 0.7, "test": 0.2, "val": 0.1}

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sqlalchemy import select
 
-from inksight import drawing
 from inksight.evaluation.intervals import wilson_one
+from inksight.registry.kept import image_of
 from inksight.serving.live import LiveModel
 from inksight.serving.sources import load_version
 from inksight.serving.storage import Storage
@@ -49,7 +47,7 @@ def _compare(storage: Storage, live: LiveModel, limit: int) -> dict[str, Any]:
     kept = [row for row in logged if row.input is not None]
     answers: list[str] = []
     for start in range(0, len(kept), BATCH):
-        images = np.stack([_image(row.input, live) for row in kept[start : start + BATCH]])
+        images = np.stack([image_of(row.input, live.input_shape) for row in kept[start : start + BATCH]])
         answers += [live.classes[index] for index in live.classifier.predict_proba(images).argmax(axis=1)]
     pairs = list(zip(kept, answers, strict=True))
     changed = [(row, answer) for row, answer in pairs if row.label != answer]
@@ -73,12 +71,3 @@ def _accuracy(right: list[bool]) -> dict[str, Any]:
     low, high = wilson_one(sum(right), len(right))
     share = sum(right) / len(right) if right else None
     return {"right": sum(right), "total": len(right), "accuracy": share, "interval": [low, high]}
-
-
-def _image(kept: dict[str, Any], live: LiveModel) -> npt.NDArray[np.uint8]:
-    if "strokes" not in kept:
-        pixels = np.frombuffer(base64.b64decode(kept["image"]), np.uint8)
-        return pixels.reshape(kept["shape"])
-    if not kept["strokes"]:
-        return np.zeros(live.input_shape, np.uint8)
-    return drawing.render(drawing.simplify(kept["strokes"]), size=live.input_shape[0])

@@ -18,16 +18,20 @@ Image = npt.NDArray[np.uint8]
 def image_of(kept: Mapping[str, Any], image_shape: tuple[int, ...]) -> Image:
     """Return a kept input as the model saw it, uint8 `image_shape`: strokes are drawn, pictures are unpacked.
 
+    Strokes that came simplified are drawn as they are: simplified again, nearly every drawing would be another one.
+
     Raises DataError when it cannot be read or is of another shape.
     """
     from inksight import drawing
+    from inksight.bundle.inputs import is_simplified
 
     try:
         if "strokes" not in kept:
             pixels = np.frombuffer(base64.b64decode(kept["image"], validate=True), np.uint8)
             image: Image = pixels.reshape(kept["shape"])
-        elif kept["strokes"]:
-            image = drawing.render(drawing.simplify(kept["strokes"]), size=image_shape[0])
+        elif strokes := kept["strokes"]:
+            ready = strokes if is_simplified(strokes) else drawing.simplify(strokes)
+            image = drawing.render(ready, size=image_shape[0])
         else:
             image = np.zeros(image_shape, np.uint8)
     except (binascii.Error, ValueError, KeyError, TypeError, DrawingError) as error:
