@@ -9,8 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -20,33 +22,43 @@ from inksight.workspace import workspace
 SCHEMA = "tuning"
 # A worker that was killed stops answering; after a grace period of two minutes its trial is failed and tried again.
 HEARTBEAT_SECONDS = 30
+# Optuna asks which tables are there and then makes them: two that meet a new database at once fail.
+_OPENING_LOCK = 0x1D5168  # the advisory lock's number on PostgreSQL; beside the registry's
 
 
 def open_storage() -> RDBStorage:
     """Return the storage of the workspace's studies; raises UnavailableError when the server does not answer."""
     place = workspace()
     url = make_url(place.database_url)
-    options: dict[str, Any] = {}
     try:
         if url.drivername.startswith("sqlite"):
             file = Path(url.database or place.home / "inksight.db").with_name("tuning.db")
             file.parent.mkdir(parents=True, exist_ok=True)
             url = url.set(database=str(file))
-            # Several workers write; the default of 5 s is short for a busy disk.
-            options = {"connect_args": {"timeout": 60}}
-        else:
-            url = url.set(drivername="postgresql+psycopg")
-            engine = create_engine(url)
-            with engine.begin() as connection:
+            with FileLock(f"{file}.opening"):
+                # Several workers write; the default of 5 s is short for a busy disk.
+                return _storage(url, {"connect_args": {"timeout": 60}})
+        url = url.set(drivername="postgresql+psycopg")
+        engine = create_engine(url)
+        try:
+            with engine.connect() as connection:
+                connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": _OPENING_LOCK})
                 connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+                connection.commit()  # the lock is the connection's and stays until that is closed
+                # No pool: studies are opened often and briefly, and a server that was restarted is met afresh.
+                options = {"connect_args": {"options": f"-csearch_path={SCHEMA}"}, "poolclass": NullPool}
+                return _storage(url, options)
+        finally:
             engine.dispose()
-            # No pool: studies are opened often and briefly, and a server that was restarted is met afresh.
-            options = {"connect_args": {"options": f"-csearch_path={SCHEMA}"}, "poolclass": NullPool}
-        return RDBStorage(
-            url.render_as_string(hide_password=False),
-            engine_kwargs=options,
-            heartbeat_interval=HEARTBEAT_SECONDS,
-            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=2),
-        )
     except DBAPIError as error:
         raise UnavailableError(f"the database does not answer: {error.orig}", hint=url.render_as_string()) from None
+
+
+def _storage(url: URL, options: dict[str, Any]) -> RDBStorage:
+    """Open the storage, making its tables first if need be; to be called by one process at a time."""
+    return RDBStorage(
+        url.render_as_string(hide_password=False),
+        engine_kwargs=options,
+        heartbeat_interval=HEARTBEAT_SECONDS,
+        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=2),
+    )

@@ -161,7 +161,7 @@ def work(
 
 def _work(trials: Trials, study: optuna.Study, count: int, timeout: float | None, say: Any) -> None:
     def tell(study: optuna.Study, trial: FrozenTrial) -> None:
-        said = " ".join(f"{value:.4f}" for value in trial.values or []) or trial.system_attrs.get("fail_reason", "")
+        said = " ".join(f"{value:.4f}" for value in trial.values or []) or trial.user_attrs.get("failure", "")
         chosen = ", ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
         say(f"trial {trial.number} {trial.state.name.lower()} {said}  ({chosen})")
 

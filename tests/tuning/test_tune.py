@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,11 @@ from inksight import models
 from inksight.config import resolve
 from inksight.data import DatasetWriter
 from inksight.errors import ConflictError, NotFoundError, TrainingError, UsageError
-from inksight.settings import TrainSettings
+from inksight.settings import TrainSettings, TuneSettings
 from inksight.tuning import best_trial, trial, tune
 from inksight.tuning.report import write_report
 from inksight.tuning.spaces import load_space, parse_space, split_values
+from inksight.tuning.storage import open_storage
 from inksight.tuning.study import seconds
 
 
@@ -86,6 +89,25 @@ def test_goes_on_where_it_stopped(dataset: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("any_database")
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_several_may_open_a_new_storage_at_once() -> None:
+    errors: list[Exception] = []
+
+    def one() -> None:
+        try:
+            open_storage().get_all_studies()
+        except Exception as error:  # noqa: BLE001
+            errors.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+@pytest.mark.usefixtures("any_database")
 def test_a_failed_trial_is_recorded_and_the_search_goes_on(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def sometimes(data: Path, *, batch_size: int, **rest: Any) -> PlantedRun:
         if batch_size >= 128:
@@ -93,11 +115,16 @@ def test_a_failed_trial_is_recorded_and_the_search_goes_on(dataset: Path, monkey
         return planted(data, batch_size=batch_size, **rest)
 
     monkeypatch.setattr(trial, "train", sometimes)
-    found = tune(dataset, model="simple_cnn", trials=12, epochs=2)
+    lines: list[str] = []
+    settings = resolve(TuneSettings, options={"trials": 12, "epochs": 2})
+    found = tune(dataset, model="simple_cnn", settings=settings, say=lines.append)
     failed = [t for t in found.study.trials if t.state.name == "FAIL"]
     assert failed
     assert all("not a number" in t.user_attrs["failure"] for t in failed)
     assert found.best.settings["batch_size"] < 128
+    told = [line for line in lines if f"trial {failed[0].number} fail" in line]
+    assert told
+    assert "not a number" in told[0]
 
 
 def test_no_success_is_an_error_with_the_reasons(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,6 +188,14 @@ def test_every_space_fits_its_model() -> None:
     own = [load_space(model) for model in ("shallow", "deep_v2/resnet", "deep_v1", "transfer/resnet18", "convnet")]
     assert all(space != other for at, space in enumerate(own) for other in own[:at])
     assert load_space("deep_v1_residual") == load_space("deep_v1")
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (64, 64, 3)], ids=["drawings", "photos"])
+def test_no_choice_of_features_leaves_none(shape: tuple[int, ...]) -> None:
+    ends = [each.choices or (each.low, each.high) for each in load_space("shallow")]
+    for chosen in itertools.product(*ends):
+        _, options = split_values(dict(zip((each.name for each in load_space("shallow")), chosen, strict=True)))
+        models.create("shallow", num_classes=2, image_shape=shape, **models.get("shallow").resolve(options))
 
 
 @pytest.mark.slow
