@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 from inksight.cli.output import say
 
 if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
     from inksight.tuning.train_all import Progress
 
 _FAILED_LINES = 3  # of the log; the report has more
+_STYLES = {"running": "bold", "failed": "red", "waiting": "dim", "stopped": "dim", "done": ""}
+_FRAME = 6  # lines of the table that are no jobs: its head, its foot, and a line for the cursor
 
 
 class Lines:
@@ -38,37 +42,52 @@ class Lines:
 
 
 class Table:
-    """A table that renews itself: a row per job."""
+    """A table that renews itself: a row per job, or of the jobs that say most where the terminal is low."""
 
     def __init__(self) -> None:
         from rich.console import Console
         from rich.live import Live
 
         self.live = Live(console=Console(stderr=True, highlight=False), refresh_per_second=4, transient=False)
+        self.progress: Sequence[Progress] = ()
 
     def __enter__(self) -> Table:
         self.live.start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self.progress:
+            self.live.update(table(self.progress, len(self.progress)))  # what stays on the terminal is whole
         self.live.stop()
 
     def __call__(self, progress: Sequence[Progress]) -> None:
         """Show the present state."""
-        from rich import box
-        from rich.table import Table as RichTable
-        from rich.text import Text
+        self.progress = progress
+        self.live.update(table(progress, self.live.console.height - _FRAME))
 
-        table = RichTable(box=box.SIMPLE_HEAD)
-        for column in ("dataset", "model", "state", "time", ""):
-            table.add_column(column, no_wrap=True, overflow="ellipsis", justify="right" if column == "time" else "left")
-        styles = {"running": "bold", "failed": "red", "waiting": "dim", "done": ""}
-        for one in progress:
-            note = _note(one) if one.state in ("done", "failed") else one.said
-            seconds = "" if one.before or one.state == "waiting" else _duration(one.seconds)
-            cells = (one.job.dataset, one.job.model, one.state, seconds, note)
-            table.add_row(*(Text(cell) for cell in cells), style=styles[one.state])
-        self.live.update(table)
+
+def table(progress: Sequence[Progress], room: int) -> RichTable:
+    """Return the table of at most `room` jobs: those that run first, then failed, waiting and finished ones."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    order = list(_STYLES)
+    by_weight = sorted(range(len(progress)), key=lambda at: order.index(progress[at].state))
+    ended = [one.state for one in progress if one.state in ("done", "failed")]
+    caption = f"{len(ended)} of {len(progress)} done"
+    if "failed" in ended:
+        caption += f", {ended.count('failed')} of them failed"
+    made = RichTable(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
+    for column in ("dataset", "model", "state", "time"):
+        made.add_column(column, no_wrap=True, overflow="ellipsis", justify="right" if column == "time" else "left")
+    made.add_column("")  # the only one that gives way where the terminal is narrow
+    for one in (progress[at] for at in sorted(by_weight[: max(room, 1)])):
+        note = _note(one) if one.state in ("done", "failed") else one.said
+        seconds = "" if one.before or one.state == "waiting" else _duration(one.seconds)
+        cells = [Text(cell) for cell in (one.job.dataset, one.job.model, one.state, seconds)]
+        made.add_row(*cells, Text(note, no_wrap=True, overflow="ellipsis"), style=_STYLES[one.state])
+    return made
 
 
 def watcher() -> Any:
@@ -84,6 +103,8 @@ def failure_lines(failure: Any, count: int = _FAILED_LINES) -> list[str]:
 
 
 def _sentence(one: Progress) -> str:
+    if one.state == "stopped":
+        return "stopped"
     if one.state == "running":
         return f"started, {one.job.threads} thread{'s' if one.job.threads != 1 else ''}"
     took = "" if one.before or not one.seconds else f", {_duration(one.seconds)}"

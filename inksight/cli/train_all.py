@@ -84,11 +84,8 @@ def show(found: dict[str, Any], page: Path, *, as_json: bool) -> None:
         return
     for dataset in found["datasets"]:
         print(f"\n{dataset['name']}")
-        print_table(
-            _COLUMNS,
-            [_cells(row) for row in dataset["rows"]],
-        )
         if dataset["pick"]:
+            print_table(_COLUMNS, [_cells(row) for row in dataset["rows"]])
             print(f"for the games: {dataset['pick']['reference']}. {dataset['pick']['why']}")
         else:
             print("no model was trained to the end")

@@ -41,7 +41,7 @@ from inksight.workspace import workspace, write_text
 _LOOK_EVERY = 0.3  # seconds between two looks at the running jobs
 _STOP_SECONDS = 120.0  # for the last checkpoints after Ctrl-C; a transfer model's step may take seconds
 
-State = Literal["waiting", "running", "done", "failed"]
+State = Literal["waiting", "running", "stopped", "done", "failed"]
 
 
 @dataclass
@@ -111,7 +111,7 @@ def train_all(
                 prepare_folder(job, matrix.folder_of(job))
                 write_text(matrix.folder_of(job) / "log.txt", f"error: {error.message}\n  {error.hint}\n")
                 write_error(matrix.folder_of(job), error.message, error.hint)
-            _run(matrix, {job.key for job, _ in failed}, settings.jobs, where, watch)
+            _run(matrix, {job.key for job, _ in failed}, settings.jobs, where, watch, say)
     return matrix
 
 
@@ -200,7 +200,9 @@ def load_matrix(name: str = "") -> Matrix:
     return Matrix(folder, [Job.read(path) for path in kept])
 
 
-def _run(matrix: Matrix, failed: set[str], at_once: int, runner: Runner, watch: Watch) -> None:
+def _run(
+    matrix: Matrix, failed: set[str], at_once: int, runner: Runner, watch: Watch, say: Callable[[str], None]
+) -> None:
     progress = {job.key: Progress(job) for job in matrix.jobs}
     running: dict[str, tuple[Handle, float]] = {}
     waiting = []
@@ -233,8 +235,14 @@ def _run(matrix: Matrix, failed: set[str], at_once: int, runner: Runner, watch: 
             watch(list(progress.values()))
             if running:
                 time.sleep(_LOOK_EVERY)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and running:
+            say("stopping: the jobs write their last checkpoints (Ctrl-C again: without)")
         _stop([handle for handle, _ in running.values()])
+        for key in running:
+            progress[key].state = "stopped"
+        if isinstance(error, KeyboardInterrupt):
+            watch(list(progress.values()))
         raise
     watch(list(progress.values()))
 
