@@ -112,6 +112,9 @@ def choose(rows: Sequence[Row], limit_ms: float) -> dict[str, Any]:
             f"{best['model']} gets {_points(best, chosen)} more right, which may be chance "
             f"(95 % interval {_reach(best, chosen)}), and is {_times(best['bytes'] / chosen['bytes'])} as large."
         )
+    larger = [row["model"] for row in equals if row is not chosen and row is not best]
+    if larger:
+        said.append(f"As good, but larger: {', '.join(larger)}.")
     others = [row for row in quick if row not in equals]
     if others:
         nearest = max(others, key=lambda row: row["accuracy"])

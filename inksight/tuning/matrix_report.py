@@ -50,6 +50,9 @@ def lede(found: dict[str, Any]) -> str:
     )
     if found["failures"]:
         text += f" {len(found['failures'])} failed, with the reason at the end."
+    unfinished = found["jobs"] - trained - len(found["failures"])
+    if unfinished:
+        text += f" {unfinished} {'is' if unfinished == 1 else 'are'} not finished: the same command goes on."
     return text
 
 

@@ -45,6 +45,9 @@ def test_of_equals_the_smallest_wins() -> None:
     assert pick["equals"] == ["large"]
     assert "large gets 0.1 points more right, which may be chance" in pick["why"]
     assert "4.0 times as large" in pick["why"]
+    assert "but larger" not in pick["why"], "the one it was compared with is named already"
+    three = [row("large", first(900), size=4_000_000), row("small", almost), row("middle", first(900), size=2_000_000)]
+    assert choose(three, 50)["why"].endswith("As good, but larger: large.")
 
 
 def test_chance_alone_makes_no_equals() -> None:
