@@ -56,6 +56,7 @@ def show(model: Reference, json: JsonFlag = False) -> None:
         print_json(version.as_dict() | {"moves": history})
         return
     facts = version.as_dict()
+    classes = facts["classes"] or []
     architecture, dataset, metrics = facts["architecture"] or {}, facts["dataset"] or {}, facts["metrics"]
     rows = [
         ["version", version.ref],
@@ -63,7 +64,7 @@ def show(model: Reference, json: JsonFlag = False) -> None:
         ["made", f"{version.created_at:%Y-%m-%d %H:%M:%S} UTC"],
         ["trained from", version.parent or "scratch or unknown"],
         ["architecture", f"{architecture.get('name')} ({architecture.get('parameters') or 0:,} parameters)"],
-        ["classes", f"{len(facts['classes'] or [])}: {', '.join((facts['classes'] or [])[:12])}"],
+        ["classes", f"{len(classes)}: {', '.join(classes[:12])}{', ...' if len(classes) > 12 else ''}"],
         ["dataset", f"{dataset.get('name')} ({str(dataset.get('sha256'))[:12]})"],
         ["size", f"{version.bytes / 1e6:.2f} MB, SHA-256 {version.sha256[:12]}"],
         ["note", version.note or "none"],

@@ -38,13 +38,13 @@ def print_error(error: InksightError) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows as an aligned table; numbers are right-aligned, floats get four significant digits."""
+    """Print rows as an aligned table, without a head if all columns are nameless; numbers are right-aligned, floats get four significant digits."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     rows = [list(row) for row in rows]
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, show_header=any(columns))
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from inksight.errors import ConflictError, NotFoundError
 from inksight.registry import gates
+from inksight.registry.copies import local_copy
+from inksight.registry.store import Store
 from inksight.registry.tables import Alias, Move, VersionRow, now
 from inksight.registry.versions import (
     CHAMPION,
@@ -23,13 +25,9 @@ from inksight.registry.versions import (
     check_name,
     find,
     listing,
-    local_copy,
     lock_model,
 )
 from inksight.settings import GateSettings
-
-if TYPE_CHECKING:
-    from inksight.registry.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class PastMove:
 
 
 def promote(
-    registry: Registry,
+    store: Store,
     name: str,
     number: int | None = None,
     *,
@@ -87,11 +85,11 @@ def promote(
     """
     settings = settings or GateSettings()
     check_name(alias, "alias")
-    candidate = listing(registry, name)[0] if number is None else find(registry, f"{name}:{number}")
+    candidate = listing(store, name)[0] if number is None else find(store, f"{name}:{number}")
     latency = None
     if settings.max_latency_ms is not None:
-        latency = gates.measure_latency(local_copy(registry, candidate))
-    with registry.database.write() as session:
+        latency = gates.measure_latency(local_copy(store, candidate))
+    with store.database.write() as session:
         lock_model(session, name)
         row = session.get_one(VersionRow, candidate.id)
         if row.state != "ready":
@@ -117,25 +115,23 @@ def promote(
     return Promotion(version, alias, previous, answers, forced, moved=True)
 
 
-def judged(registry: Registry, name: str, number: int, *, alias: str = CHAMPION) -> list[gates.Answer]:
+def judged(store: Store, name: str, number: int, *, alias: str = CHAMPION) -> list[gates.Answer]:
     """Return what the gates say of a version against the one that the alias points at; nothing moves."""
-    candidate = find(registry, f"{name}:{number}")
+    candidate = find(store, f"{name}:{number}")
     try:
-        champion = find(registry, f"{name}@{alias}")
+        champion = find(store, f"{name}@{alias}")
     except NotFoundError:
         champion = None
     return gates.judge(candidate, champion, GateSettings())
 
 
-def rollback(
-    registry: Registry, name: str, *, alias: str = CHAMPION, to: int | None = None, note: str = ""
-) -> Promotion:
+def rollback(store: Store, name: str, *, alias: str = CHAMPION, to: int | None = None, note: str = "") -> Promotion:
     """Point an alias back at the version before the present one, or at number `to`, without asking the gates.
 
     Rolling back again goes one step further back. Raises ConflictError when there is nothing to go back to.
     """
-    listing(registry, name)  # names the nearest ones if it is unknown
-    with registry.database.write() as session:
+    listing(store, name)  # names the nearest ones if it is unknown
+    with store.database.write() as session:
         lock_model(session, name)
         pointer = session.get(Alias, (name, alias))
         if pointer is None:
@@ -161,9 +157,9 @@ def rollback(
     return Promotion(version, alias, before, [], False, moved=True)
 
 
-def history(registry: Registry, name: str) -> list[PastMove]:
+def history(store: Store, name: str) -> list[PastMove]:
     """Return all moves of a model's aliases, newest first."""
-    with registry.database.read() as session:
+    with store.database.read() as session:
         moves = list(session.scalars(select(Move).where(Move.model == name).order_by(Move.id.desc())))
         rows = session.scalars(select(VersionRow).where(VersionRow.model == name))
         numbers = {row.id: row.number or 0 for row in rows}

@@ -12,18 +12,16 @@ import shutil
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from inksight.errors import UsageError
 from inksight.registry.aliases import previous_target
+from inksight.registry.store import Store
 from inksight.registry.tables import Alias, LeaseRow, Model, Prediction, VersionRow, now
 from inksight.registry.versions import lock_model
-
-if TYPE_CHECKING:
-    from inksight.registry.registry import Registry
 
 _ABANDONED = timedelta(hours=1)  # an upload that takes longer than this is taken for dead
 
@@ -56,7 +54,7 @@ class Cleaned:
 
 
 def clean(
-    registry: Registry,
+    store: Store,
     name: str | None = None,
     *,
     keep: int | None = 3,
@@ -72,20 +70,20 @@ def clean(
     if keep is not None and keep < 1:
         raise UsageError(f"--keep: {keep} is too small", hint="It must be at least 1.")
     report = Cleaned(dry_run)
-    with registry.database.read() as session:
+    with store.database.read() as session:
         query = select(Model.name).order_by(Model.name)
         models = [found for found in session.scalars(query) if name in (None, found)]
     for model in models:
-        _clean_model(registry, model, keep, failed, report)
+        _clean_model(store, model, keep, failed, report)
     if failed and name is None:
-        _clean_runs(registry, report)
+        _clean_runs(store, report)
     if logs_older_than is not None and name is None:
-        _clean_logs(registry, now() - logs_older_than, report)
+        _clean_logs(store, now() - logs_older_than, report)
     return report
 
 
-def _clean_model(registry: Registry, model: str, keep: int | None, failed: bool, report: Cleaned) -> None:
-    with registry.database.write() as session:
+def _clean_model(store: Store, model: str, keep: int | None, failed: bool, report: Cleaned) -> None:
+    with store.database.write() as session:
         lock_model(session, model)
         doomed = [] if keep is None else _choose(session, model, keep, report)
         if failed:
@@ -102,13 +100,13 @@ def _clean_model(registry: Registry, model: str, keep: int | None, failed: bool,
         unfinished = select(VersionRow).where(VersionRow.model == model, VersionRow.state == "deleting")
         places = [(row.id, row.location, row.sha256) for row in session.scalars(unfinished)]
     for row_id, location, sha256 in places:
-        registry.artifacts.delete(location)
-        with registry.database.write() as session:
+        store.artifacts.delete(location)
+        with store.database.write() as session:
             session.get_one(VersionRow, row_id).state = "deleted"
             sharing = select(func.count()).where(VersionRow.sha256 == sha256, VersionRow.state == "ready")
             alone = session.execute(sharing).scalar_one() == 0
         if alone:
-            shutil.rmtree(registry.cache / sha256, ignore_errors=True)
+            shutil.rmtree(store.cache / sha256, ignore_errors=True)
 
 
 def _choose(session: Session, model: str, keep: int, report: Cleaned) -> list[VersionRow]:
@@ -140,10 +138,10 @@ def _dead_uploads(session: Session, model: str) -> list[VersionRow]:
     return [row for row in session.scalars(query) if row.state == "failed" or row.created_at < limit]
 
 
-def _clean_runs(registry: Registry, report: Cleaned) -> None:
+def _clean_runs(store: Store, report: Cleaned) -> None:
     """Remove run folders without a bundle that nothing has written to for an hour."""
     limit = (now() - _ABANDONED).timestamp()
-    for run in sorted(registry.runs.iterdir()) if registry.runs.is_dir() else []:
+    for run in sorted(store.runs.iterdir()) if store.runs.is_dir() else []:
         if not run.is_dir() or run.is_symlink() or (run / "bundle").exists():
             continue
         files = [path for path in run.rglob("*") if path.is_file()]
@@ -155,15 +153,15 @@ def _clean_runs(registry: Registry, report: Cleaned) -> None:
                 shutil.rmtree(run)
 
 
-def _clean_logs(registry: Registry, limit: datetime, report: Cleaned) -> None:
+def _clean_logs(store: Store, limit: datetime, report: Cleaned) -> None:
     """Remove TensorBoard files and *.log files of runs, and logged predictions, older than `limit`."""
-    for path in _log_files(registry.runs):
+    for path in _log_files(store.runs):
         if path.stat().st_mtime < limit.timestamp():
-            report.logs.append(path.relative_to(registry.runs).as_posix())
+            report.logs.append(path.relative_to(store.runs).as_posix())
             report.bytes += path.stat().st_size
             if not report.dry_run:
                 path.unlink()
-    with registry.database.write() as session:
+    with store.database.write() as session:
         old = Prediction.at < limit
         report.predictions = session.execute(select(func.count()).select_from(Prediction).where(old)).scalar_one()
         if not report.dry_run:

@@ -1,6 +1,6 @@
 """Leases: while a process serves or copies a version, no clean-up removes it, wherever that runs.
 
-    with hold(registry, version, "serving"):
+    with hold(store, version, "serving"):
         ...
 
 A lease ends by itself when its holder dies: it is renewed three times within its length, and clean-up ignores one that
@@ -15,40 +15,35 @@ import threading
 import uuid
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from sqlalchemy import delete
 
 from inksight.errors import ConflictError, UnavailableError
+from inksight.registry.store import Store
 from inksight.registry.tables import LeaseRow, VersionRow, now
-
-if TYPE_CHECKING:
-    from inksight.registry.registry import Registry
-    from inksight.registry.versions import Version
+from inksight.registry.versions import Version, lock_model
 
 LENGTH = 180.0  # seconds; a crashed holder blocks clean-up for no longer than this
 
 
-def hold(registry: Registry, version: Version, purpose: str, *, seconds: float = LENGTH) -> Lease:
+def hold(store: Store, version: Version, purpose: str, *, seconds: float = LENGTH) -> Lease:
     """Take a lease on a version; raises ConflictError when it is being removed."""
-    from inksight.registry.versions import lock_model
-
     lease_id = str(uuid.uuid4())
     holder = f"{purpose} on {socket.gethostname()} (process {os.getpid()})"[:200]
-    with registry.database.write() as session:
+    with store.database.write() as session:
         lock_model(session, version.name)
         if session.get_one(VersionRow, version.id).state != "ready":
             raise ConflictError(f"{version.ref} has been removed", hint="Choose another version.")
         expires = now() + timedelta(seconds=seconds)
         session.add(LeaseRow(id=lease_id, version_id=version.id, holder=holder, expires_at=expires))
-    return Lease(registry, lease_id, seconds)
+    return Lease(store, lease_id, seconds)
 
 
 class Lease:
     """A lease that renews itself in the background until it is released; also a context manager."""
 
-    def __init__(self, registry: Registry, lease_id: str, seconds: float) -> None:
-        self._registry = registry
+    def __init__(self, store: Store, lease_id: str, seconds: float) -> None:
+        self._store = store
         self._id = lease_id
         self._seconds = seconds
         self._released = threading.Event()
@@ -60,14 +55,14 @@ class Lease:
         self._released.set()
         self._thread.join()
         try:
-            with self._registry.database.write() as session:
+            with self._store.database.write() as session:
                 session.execute(delete(LeaseRow).where(LeaseRow.id == self._id))
         except UnavailableError:
             return
 
     def renew(self) -> None:
         """Extend the lease from now on."""
-        with self._registry.database.write() as session:
+        with self._store.database.write() as session:
             row = session.get(LeaseRow, self._id)
             if row is not None:
                 row.expires_at = now() + timedelta(seconds=self._seconds)

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from inksight.registry import aliases, cleanup, gates, leases
+from inksight.registry import aliases, cleanup, copies, gates, leases
 from inksight.registry import versions as uploads
 from inksight.registry.artifacts import Artifacts
 from inksight.registry.database import Database
+from inksight.registry.store import Store
 from inksight.registry.versions import CHAMPION, Version
 from inksight.settings import GateSettings
 from inksight.workspace import Workspace, workspace
 
 
-@dataclass(frozen=True)
-class Registry:
+class Registry(Store):
     """Versions of models and what points at them; safe to use from several threads, processes and machines."""
-
-    database: Database
-    artifacts: Artifacts
-    cache: Path
-    runs: Path
 
     def register(self, folder: Path, name: str, *, parent: str | None = None, note: str = "") -> Version:
         """Upload a bundle as the next version of `name`; `parent` is the reference it was trained from."""
@@ -43,11 +37,11 @@ class Registry:
         path = Path(reference).expanduser()
         if reference in BUILT_IN or path.exists() or "/" in reference or reference.startswith("."):
             return locate(reference)
-        return uploads.local_copy(self, uploads.find(self, reference))
+        return copies.local_copy(self, uploads.find(self, reference))
 
     def pull(self, version: Version, folder: Path) -> None:
         """Copy a version's bundle to a folder that does not exist yet, whole or not at all."""
-        uploads.copy_out(self, version, folder)
+        copies.copy_out(self, version, folder)
 
     def hold(self, version: Version, purpose: str, *, seconds: float = leases.LENGTH) -> leases.Lease:
         """Keep a version from being cleaned up until the lease is released or its process dies."""

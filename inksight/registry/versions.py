@@ -1,4 +1,4 @@
-"""Versions: numbered, immutable uploads of bundles; finding one by reference, and a verified local copy of it.
+"""Versions: numbered, immutable uploads of bundles, and finding one by reference.
 
 A version's row exists before its first byte is uploaded, so that nothing a killed process leaves behind is unknown; it
 gets its number, and is seen by anyone, only when every byte has been read back and compared.
@@ -7,15 +7,13 @@ gets its number, and is seen by anyone, only when every byte has been read back 
 from __future__ import annotations
 
 import math
-import os
 import re
 import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -23,11 +21,8 @@ from sqlalchemy.orm import Session
 
 from inksight.errors import BundleError, ConflictError, NotFoundError, UsageError, unknown
 from inksight.registry.artifacts import digest_of, table_of
-from inksight.registry.leases import hold
+from inksight.registry.store import Store
 from inksight.registry.tables import Alias, Metric, Model, VersionRow, now
-
-if TYPE_CHECKING:
-    from inksight.registry.registry import Registry
 
 CHAMPION = "champion"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
@@ -120,7 +115,7 @@ def lock_model(session: Session, name: str) -> Model:
     return session.execute(select(Model).where(Model.name == name).with_for_update()).scalar_one()
 
 
-def register(registry: Registry, folder: Path, name: str, *, parent: str | None = None, note: str = "") -> Version:
+def register(store: Store, folder: Path, name: str, *, parent: str | None = None, note: str = "") -> Version:
     """Upload a bundle as the next version of `name`; raises BundleError when the folder is not a sound bundle."""
     from inksight.bundle.description import FILES, describe
     from inksight.bundle.files import MEMBERS, check_folder
@@ -134,9 +129,9 @@ def register(registry: Registry, folder: Path, name: str, *, parent: str | None 
         if files[file]["sha256"] != description["files"][file]["sha256"]:
             raise BundleError(f"{folder}: {file} is not the file that model.json describes")
     if parent is not None:
-        parent = find(registry, parent).ref
+        parent = find(store, parent).ref
     location = f"models/{name}/{now():%Y%m%d-%H%M%S}-{secrets.token_hex(6)}"
-    with registry.database.write() as session:
+    with store.database.write() as session:
         lock_model(session, name)
         row = VersionRow(
             model=name,
@@ -154,13 +149,13 @@ def register(registry: Registry, folder: Path, name: str, *, parent: str | None 
         session.flush()
         row_id = row.id
     try:
-        registry.artifacts.put(folder, location, files)
+        store.artifacts.put(folder, location, files)
     except BaseException:
         # Whatever stopped it: say so now. If even that fails, the row stays "uploading" and clean removes it later.
-        with registry.database.write() as session:
+        with store.database.write() as session:
             session.get_one(VersionRow, row_id).state = "failed"
         raise
-    with registry.database.write() as session:
+    with store.database.write() as session:
         model = lock_model(session, name)
         row = session.get_one(VersionRow, row_id)
         if row.state != "uploading":
@@ -203,9 +198,9 @@ def as_version(row: VersionRow, aliases: tuple[str, ...]) -> Version:
     )
 
 
-def listing(registry: Registry, name: str | None = None) -> list[Version]:
+def listing(store: Store, name: str | None = None) -> list[Version]:
     """Return the complete versions, by name, newest first; raises NotFoundError for an unknown name."""
-    with registry.database.read() as session:
+    with store.database.read() as session:
         query = (
             select(VersionRow).where(VersionRow.state == "ready").order_by(VersionRow.model, VersionRow.number.desc())
         )
@@ -218,13 +213,13 @@ def listing(registry: Registry, name: str | None = None) -> list[Version]:
     return [as_version(row, pointing.get(row.id, ())) for row in rows]
 
 
-def find(registry: Registry, reference: str) -> Version:
+def find(store: Store, reference: str) -> Version:
     """Return the version that `name`, `name@alias` or `name:3` means now; `name` is its champion, else its newest.
 
     Raises NotFoundError with the nearest names, aliases or numbers.
     """
     name, alias, number = parse(reference)
-    found = listing(registry, name)
+    found = listing(store, name)
     if number is not None:
         for version in found:
             if version.number == number:
@@ -238,52 +233,6 @@ def find(registry: Registry, reference: str) -> Version:
     if alias is not None:
         raise unknown("alias", alias, {a for v in found for a in v.aliases}, option=name)
     return found[0]
-
-
-def local_copy(registry: Registry, version: Version) -> Path:
-    """Return a local folder with the version's bundle, from the cache or copied there; every byte is verified."""
-    target = registry.cache / version.sha256
-    if target.is_dir():
-        if _intact(target, version):
-            return target
-        shutil.rmtree(target, ignore_errors=True)  # damaged on disk: copied again
-    registry.cache.mkdir(parents=True, exist_ok=True)
-    temporary = registry.cache / f".{version.sha256[:16]}-{os.getpid()}-{secrets.token_hex(4)}"
-    temporary.mkdir()
-    try:
-        with hold(registry, version, "copying"):
-            registry.artifacts.get(version.location, version.files, temporary)
-        try:
-            os.rename(temporary, target)
-        except OSError:
-            if not _intact(target, version):  # else another process was faster with the same bytes
-                raise
-        return target
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def copy_out(registry: Registry, version: Version, folder: Path) -> None:
-    """Copy a version's bundle to `folder`, whole or not at all; raises ConflictError when there is something."""
-    folder = Path(folder).absolute()
-    if folder.exists():
-        raise ConflictError(f"{str(folder)!r} exists already", hint="Name a folder that does not exist yet.")
-    source = local_copy(registry, version)
-    temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
-    try:
-        shutil.copytree(source, temporary)
-        os.rename(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _intact(folder: Path, version: Version) -> bool:
-    try:
-        return sorted(os.listdir(folder)) == sorted(version.files) and (
-            digest_of(table_of(folder, list(version.files))) == version.sha256
-        )
-    except OSError:
-        return False
 
 
 def _names(session: Session) -> list[str]:
