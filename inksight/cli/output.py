@@ -38,7 +38,10 @@ def print_error(error: InksightError) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows as an aligned table, without a head if all columns are nameless; numbers are right-aligned, floats get four significant digits."""
+    """Print rows as an aligned table, without a head where no column has a name.
+
+    Numbers are right-aligned, floats get four significant digits.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table

@@ -2,6 +2,7 @@
 
     datasets/<sha256 of the file>/    data.h5, and complete, which is written last
     jobs/<matrix>/<job>/<number>/     what a job needs to go on elsewhere, as of one of its checkpoints
+    jobs/<matrix>/<job>/files/        what a finished job leaves for people, until whoever ordered it has fetched it
 
 What counts never changes: a newer checkpoint has a place of its own, and counts once its `Stored` was handed on.
 Not guaranteed: that a run's newest checkpoint is stored; what came after it is trained again.
@@ -14,6 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from filelock import FileLock
 
@@ -21,6 +23,8 @@ from inksight.registry.artifacts import Artifacts, table_of
 
 # The state of the training first: one that is newer than the best weights beside it would not save them again.
 _RUN = ("checkpoints/last.pt", "checkpoints/best.pt", "settings.json", "history.jsonl", "mlflow.json")
+# Of a finished run. Its bundle is in the registry, and nobody goes on from its checkpoints.
+_FILES = ("settings.json", "history.jsonl", "mlflow.json", "curves.png", "report", "tensorboard")
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,26 @@ class Exchange:
                 if Path(part).name in stored.files:
                     os.replace(folder / Path(part).name, run / part)
         return True
+
+    def store_files(self, run: Path, location: str) -> Stored:
+        """Store what a finished run has to show: settings, history, plots, report and TensorBoard's files."""
+        with tempfile.TemporaryDirectory(prefix="inksight-files-") as name:
+            with ZipFile(Path(name) / "run.zip", "w", ZIP_DEFLATED) as archive:
+                for path in sorted(run.rglob("*")):
+                    inside = path.relative_to(run)
+                    if path.is_file() and inside.parts[0] in _FILES:
+                        archive.write(path, inside)
+            files = table_of(Path(name), ["run.zip"])
+            self.artifacts.put(Path(name), location, files)
+        return Stored(location, files)
+
+    def fetch_files(self, stored: Stored, run: Path) -> None:
+        """Put stored files of a finished run into its folder here."""
+        run.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".files-", dir=run) as name:
+            self.artifacts.get(stored.location, stored.files, Path(name))
+            with ZipFile(Path(name) / "run.zip") as archive:
+                archive.extractall(run)
 
     def forget(self, location: str) -> None:
         """Remove everything below a location."""

@@ -1,7 +1,8 @@
 """Runs jobs on a Ray cluster: each in an actor on some machine; one whose machine is lost goes on at another.
 
-A job's folder stays on this machine, as with any runner. Datasets and checkpoints travel through the artefact root;
-<job>/state.json names the newest stored checkpoint, so that also a later call goes on from it.
+A job's folder stays on this machine, as with any runner; its run's folder comes here in the end, without checkpoints.
+Datasets, checkpoints and runs travel through the artefact root; <job>/state.json names the newest stored checkpoint, so
+that also a later call goes on from it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import inksight
+from inksight.errors import InksightError
 from inksight.settings import TrainSettings
 from inksight.tuning.cluster import Cluster, passed_on
 from inksight.tuning.exchange import Exchange, Stored
@@ -129,6 +131,8 @@ class RayJob:
         self.over = True
         self.ray.kill(self.station)
         if word.result is not None:
+            if word.files is not None:
+                self._fetch(word.files)
             write_text(self.folder / "result.json", json.dumps(self._ours(word.result), indent=1) + "\n")
             (self.folder / "state.json").unlink(missing_ok=True)
         elif word.failure is not None:
@@ -136,14 +140,28 @@ class RayJob:
         elif not self.stopped:
             write_error(self.folder, "the job ended without a result", "Its log may say why.")
 
+    def _fetch(self, files: Stored) -> None:
+        """Bring what the run has to show into its folder on this machine, as if it had been trained here."""
+        exchange = Exchange(self.runner.place.artifacts)
+        try:
+            exchange.fetch_files(files, self.runner.place.runs / self.job.run)
+            exchange.forget(files.location)
+        except InksightError as error:  # the version is registered, which is what counts
+            with open(self.folder / "log.txt", "a", encoding="utf-8") as log:
+                log.write(f"plots and TensorBoard's files could not be fetched: {error.message}\n")
+
     def _ours(self, result: dict[str, Any]) -> dict[str, Any]:
         """Return a result with this machine's paths in place of the worker's."""
         result["dataset"]["path"] = self.job.data
-        if not Path(result["bundle"]).is_dir():
+        if not self.runner.cluster.local:
             from inksight import registry
 
-            with closing(registry.open()) as store:
-                result["bundle"] = str(store.resolve(result["reference"]))
+            bundle = self.runner.place.runs / self.job.run / "bundle"
+            if not bundle.is_dir():
+                bundle.parent.mkdir(parents=True, exist_ok=True)
+                with closing(registry.open()) as store:
+                    store.pull(store.find(result["reference"]), bundle)
+            result["bundle"] = str(bundle)
         return result
 
     def _lost(self, error: Exception) -> None:

@@ -44,13 +44,17 @@ class Order:
 
 @dataclass(frozen=True)
 class Word:
-    """How it goes: what the log got since the last look, the newest stored checkpoint, and how it ended."""
+    """How it goes: what the log got since the last look, the newest stored checkpoint, and how it ended.
+
+    `files`: what the finished run has to show, where the driver does not see this machine's disk.
+    """
 
     log: str
     saved: Stored | None
     ended: bool = False
     result: dict[str, Any] | None = None
     failure: tuple[str, str] | None = None
+    files: Stored | None = None
 
 
 class Station:
@@ -67,6 +71,7 @@ class Station:
         self.read = self.log.stat().st_size if self.log.exists() else 0
         self.stopping = threading.Event()
         self.failure: tuple[str, str] | None = None
+        self.files: Stored | None = None
         self.thread = threading.Thread(target=self._work, daemon=True)
         self.thread.start()
 
@@ -80,7 +85,7 @@ class Station:
                 log = stream.read()
                 self.read += len(log)
         result = read_result(self.folder) if ended and self.failure is None else None
-        return Word(log.decode(errors="replace"), self.saved, ended, result, self.failure)
+        return Word(log.decode(errors="replace"), self.saved, ended, result, self.failure, self.files)
 
     def stop(self) -> None:
         """Ask the process to write a checkpoint and end."""
@@ -123,6 +128,8 @@ class Station:
         if failure is not None:
             self.failure = failure.message, failure.hint
         if read_result(self.folder) is not None:
+            if self.order.data is not None:
+                self._store_files(run)
             for number in range(self.number - 1, self.number + 2):  # one may be left from a lost machine
                 self.exchange.forget(self._shelf(number))
         else:
@@ -148,8 +155,14 @@ class Station:
         except InksightError as error:  # the training goes on; another try comes
             self._say(f"checkpoint not stored: {error.message}")
 
-    def _shelf(self, number: int) -> str:
-        return f"jobs/{self.order.job.matrix}/{self.order.job.key}/{number}"
+    def _store_files(self, run: Path) -> None:
+        try:
+            self.files = self.exchange.store_files(run, self._shelf("files"))
+        except InksightError as error:  # the version is registered, which is what counts
+            self._say(f"plots and TensorBoard's files stay in {run} of {os.uname().nodename}: {error.message}")
+
+    def _shelf(self, name: int | str) -> str:
+        return f"jobs/{self.order.job.matrix}/{self.order.job.key}/{name}"
 
     def _say(self, line: str) -> None:
         with open(self.log, "a", encoding="utf-8") as log:

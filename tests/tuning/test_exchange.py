@@ -83,6 +83,20 @@ def test_a_run_goes_on_elsewhere(exchange: Exchange, tmp_path: Path) -> None:
     assert (other / PARTS[1]).read_text() == f"{PARTS[1]} old"
 
 
+def test_what_a_finished_run_shows_comes_back(exchange: Exchange, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "here", "x", 1000.0)
+    for name in ("curves.png", "report/report.html", "tensorboard/features/events.1", "bundle/model.onnx"):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text(name)
+    stored = exchange.store_files(run, "jobs/m/j/files")
+    other = tmp_path / "there"
+    exchange.fetch_files(stored, other)
+    found = {path.relative_to(other).as_posix() for path in other.rglob("*") if path.is_file()}
+    shown = {"curves.png", "report/report.html", "tensorboard/features/events.1"}
+    assert found == {*shown, "settings.json", "history.jsonl"}
+    assert all((other / name).read_text() == name for name in shown)
+
+
 def test_a_run_without_a_checkpoint_is_not_stored(exchange: Exchange, root: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "x", 1.0)
     (run / PARTS[0]).unlink()

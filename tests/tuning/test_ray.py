@@ -142,7 +142,7 @@ def test_trials_run_on_all_machines(nodes: Nodes, tmp_path: Path) -> None:
 def test_a_machine_is_lost_and_the_matrix_completes(nodes: Nodes, tmp_path: Path, home: Path) -> None:
     data = write_bars(tmp_path / "bars.h5", counts=(100, 100))
     config = tmp_path / "mine.toml"
-    config.write_text("[train]\ncheckpoint_every = 1\ntensorboard = false\n")
+    config.write_text("[train]\ncheckpoint_every = 1\n")
     words = [sys.executable, "-m", "inksight", "train-all", "--models", "simple_cnn", "sketchnet-s"]
     words += ["--datasets", str(data), "--epochs", "60", "--jobs", "2", "--name", "m", "--ray", nodes.address]
     words += ["--config", str(config)]
@@ -170,12 +170,19 @@ def test_a_machine_is_lost_and_the_matrix_completes(nodes: Nodes, tmp_path: Path
         assert result["dataset"]["path"] == str(data)
         assert Path(result["bundle"]).is_dir(), "the bundle is not on this machine"
         assert not (job / "state.json").exists()
+        run = home / "runs" / result["run"]
+        assert Path(result["bundle"]) == run / "bundle"
+        shown = ("curves.png", "report/report.html", "settings.json", "bundle/model.json")
+        assert all((run / name).is_file() for name in shown), "the run's folder should have come here"
+        assert list((run / "tensorboard").rglob("events.*"))
+        assert len(read_history(run)) == 60
+        assert not (run / "checkpoints").exists(), "something was trained on the machine that commands"
     with closing(registry.open()) as store:
         assert {version.ref for version in store.versions()} == {"bars-simple_cnn:1", "bars-sketchnet-s:1"}
         places = [f"jobs/m/{job.name}/{number}/last.pt" for job in jobs for number in range(100)]
         left = [place for place in places if store.artifacts.exists(place)]
-        assert not left, "checkpoints of finished jobs were left in the bucket"
-    assert not (home / "runs").exists(), "something was trained on the machine that commands"
+        left += [f"jobs/m/{job.name}" for job in jobs if store.artifacts.exists(f"jobs/m/{job.name}/files/run.zip")]
+        assert not left, "files of finished jobs were left in the bucket"
 
 
 @pytest.mark.slow
