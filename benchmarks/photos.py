@@ -39,9 +39,9 @@ from inksight.data import DatasetWriter
 from inksight.data.duplicates import cluster, near_pairs, sketch
 from inksight.data.photos import decode
 from inksight.evaluation.intervals import wilson_one
+from inksight.models import shallow_fit
 from inksight.models.preprocess import Preprocess
 from inksight.models.shallow import Shallow
-from inksight.models.shallow_fit import over
 from inksight.models.transfer import TransferNet, guide_head, plain_head
 from inksight.settings import TrainSettings
 from inksight.training import train
@@ -172,8 +172,8 @@ def shallow(images: NDArray[np.uint8], labels: Rows, fold: dict[str, Rows], seed
     assert isinstance(model, Shallow)
     prepare = Preprocess.from_spec(models.get("shallow"), images.shape[1:], crop=[SEEN, SEEN])
     learn, val, test = (fold[split] for split in ("train", "val", "test"))
-    model.fit(images[learn], labels[learn], images[val], labels[val], prepare=prepare, seed=seed)
-    answers = over(images[test], None, lambda x: model(prepare(x))).argmax(1)
+    shallow_fit.fit(model, images[learn], labels[learn], images[val], labels[val], prepare=prepare, seed=seed)
+    answers = shallow_fit.over(images[test], None, lambda x: model(prepare(x))).argmax(1)
     return int((answers == labels[test]).sum())
 
 

@@ -28,7 +28,7 @@ from inksight.data.photos import decode
 from inksight.models.preprocess import Preprocess
 from inksight.models.shallow import CLASSIFIERS, Shallow, plain
 from inksight.models.shallow_features import Features
-from inksight.models.shallow_fit import over
+from inksight.models.shallow_fit import fit, over
 
 Set = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -78,7 +78,7 @@ def fitted(classifier: str, data: Set, folder: Path) -> inksight.Classifier:
     classes = int(labels.max()) + 1
     model = models.create("shallow", num_classes=classes, image_shape=images.shape[1:], classifier=classifier)
     assert isinstance(model, Shallow)
-    model.fit(images[:cut], labels[:cut], images[cut:], labels[cut:])
+    fit(model, images[:cut], labels[:cut], images[cut:], labels[cut:])
     description = Preprocess.from_spec(models.get("shallow"), images.shape[1:]).description
     bundle.save(
         folder,

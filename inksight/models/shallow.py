@@ -3,7 +3,7 @@
     from inksight import models
 
     net = models.create("shallow", num_classes=20, image_shape=(28, 28), classifier="rbf_svm")
-    net.fit(images, labels, val_images, val_labels)        # scikit-learn, once; not by gradient steps
+    fit(net, images, labels, val_images, val_labels)       # shallow_fit.py: scikit-learn, once; not by gradient steps
     net(x)                                                 # float32 (N, C, h, w) in 0..1 -> logits (N, 20)
 
 What scikit-learn found (weights, support vectors, trees) is kept as tensors, so that saving, ONNX and serving know one
@@ -15,12 +15,10 @@ gets the same answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -203,38 +201,6 @@ class Shallow(Fitted):
         """Map float32 images (N, C, h, w) in 0..1 to logits (N, classes)."""
         scores: Tensor = self.head(self.get_features(x))
         return scores * self.temperature + self.shift
-
-    def fit(
-        self,
-        images: Any,
-        labels: NDArray[np.int64],
-        val_images: Any,
-        val_labels: NDArray[np.int64],
-        *,
-        prepare: Callable[[Tensor], Tensor] | None = None,
-        balanced: bool = False,
-        seed: int = 0,
-        say: Callable[[str], None] = lambda line: None,
-    ) -> None:
-        """Fit on uint8 images (N, H, W[, 3]), arrays or a dataset's split; calibrate on the validation images.
-
-        `prepare` maps uint8 (N, H, W[, 3]) to the model's input where that is more than a division by 255 (photos are
-        cropped). `balanced`: classes count alike however many images they have. Raises UsageError when a class has no
-        image.
-        """
-        from inksight.models.shallow_fit import fit
-
-        fit(
-            self,
-            images,
-            labels,
-            val_images,
-            val_labels,
-            prepare=prepare or plain,
-            balanced=balanced,
-            seed=seed,
-            say=say,
-        )
 
 
 def plain(images: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from inksight.errors import UsageError
-from inksight.models.shallow import BATCH, Forest, Linear, Rbf, Shallow
+from inksight.models.shallow import BATCH, Forest, Linear, Rbf, Shallow, plain
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -32,12 +32,17 @@ def fit(
     val_images: Any,
     val_labels: Labels,
     *,
-    prepare: Function,
-    balanced: bool,
-    seed: int,
-    say: Callable[[str], None],
+    prepare: Function = plain,
+    balanced: bool = False,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Fit `model` in place; see Shallow.fit."""
+    """Fit `model` on uint8 images (N, H, W[, 3]), arrays or a dataset's split; calibrate on the validation images.
+
+    `prepare` maps uint8 (N, H, W[, 3]) to the model's input where that is more than a division by 255 (photos are
+    cropped). `balanced`: classes count alike however many images they have. Raises UsageError when a class has no
+    image.
+    """
     counts = np.bincount(labels, minlength=model.num_classes)
     if (counts == 0).any():
         raise UsageError(f"class number {int(counts.argmin())} has no training image", hint="Each class needs some.")

@@ -16,7 +16,7 @@ from torch import nn
 
 from inksight.data.dataset import Dataset
 from inksight.models.shallow import Shallow
-from inksight.models.shallow_fit import over
+from inksight.models.shallow_fit import fit, over
 from inksight.settings import TrainSettings
 from inksight.training.loop import State
 from inksight.training.trackers import Entry, RunInfo, Tracker
@@ -48,9 +48,10 @@ def fit_shallow(
     model.cpu().eval()
     preprocess.cpu()
     balanced = settings.class_weights != "none"
-    model.fit(
-        images, labels, val_images, val_labels, prepare=preprocess, balanced=balanced, seed=settings.seed, say=say
-    )
+    fit(
+        model, images, labels, val_images, val_labels,
+        prepare=preprocess, balanced=balanced, seed=settings.seed, say=say,
+    )  # fmt: skip
     seconds = time.perf_counter() - start
     entry: Entry = {"epoch": 1, "step": 1, "seconds": seconds, "images_per_second": len(labels) / seconds, "best": True}
     if len(val_labels):

@@ -20,7 +20,7 @@ from inksight.errors import UsageError
 from inksight.models.preprocess import Preprocess
 from inksight.models.shallow import CLASSIFIERS, Forest, Rbf, Shallow
 from inksight.models.shallow_features import Colour, Features, Hog, Lbp, Shrink
-from inksight.models.shallow_fit import _fit_forest, _fit_rbf
+from inksight.models.shallow_fit import _fit_forest, _fit_rbf, fit
 
 
 def pictures(count: int, shape: tuple[int, ...], seed: int = 0) -> NDArray[np.uint8]:
@@ -164,7 +164,7 @@ def test_every_classifier_learns_is_calibrated_and_ships(
     assert torch.allclose(torch.softmax(model(torch.zeros(1, len(shape) * 2 - 3, *shape[:2])), 1), torch.tensor(1 / 3))
     images, labels = drawings(150, 0, shape)
     val, val_labels = drawings(100, 1, shape)
-    model.fit(images, labels, val, val_labels)
+    fit(model, images, labels, val, val_labels)
     preprocess = Preprocess.from_spec(models.get("shallow"), shape)
     folder = save(
         tmp_path / "b",
@@ -188,7 +188,7 @@ def test_far_from_the_margin_nothing_overflows_in_either_runtime(tmp_path: Path)
     model = models.create("shallow", num_classes=3, image_shape=(28, 28), classifier="rbf_svm")
     images, labels = drawings(150, 0, (28, 28))
     assert isinstance(model, Shallow)
-    model.fit(images, labels, images[:60], labels[:60])
+    fit(model, images, labels, images[:60], labels[:60])
     # Decisions of several hundred: log(sigmoid(x)) is -inf there, as a model of 4,000 clean digits found out.
     head = model.head
     assert isinstance(head, Rbf)
@@ -214,7 +214,7 @@ def test_real_drawings_are_calibrated_without_losing_digits(shared_data: Path, t
     labels = np.repeat(np.arange(10), 500)[order]
     model = models.create("shallow", num_classes=10, image_shape=(28, 28), classifier="rbf_svm")
     assert isinstance(model, Shallow)
-    model.fit(images[:4000], labels[:4000], images[4000:], labels[4000:])
+    fit(model, images[:4000], labels[:4000], images[4000:], labels[4000:])
     save(  # refuses a graph whose probabilities are off by more than 1e-4
         tmp_path / "b",
         model,
@@ -243,7 +243,7 @@ def test_what_fit_asks_for() -> None:
     assert isinstance(model, Shallow)
     images, _ = drawings(10, 0, (28, 28))
     with pytest.raises(UsageError, match="no training image"):
-        model.fit(images, np.zeros(10, np.int64), images[:0], np.zeros(0, np.int64))
+        fit(model, images, np.zeros(10, np.int64), images[:0], np.zeros(0, np.int64))
 
 
 def test_what_decides_follows_from_the_channels_and_size_is_told_without_zeros() -> None:
@@ -255,5 +255,5 @@ def test_what_decides_follows_from_the_channels_and_size_is_told_without_zeros()
     assert models.size_text(photo) == f"{photo.features.size:,} features for forest, 3 classes"
     assert models.size_text(models.create("simple_cnn", num_classes=20, image_shape=(28, 28))) == "50,836 parameters"
     images, labels = drawings(60, 0, (28, 28))
-    drawing.fit(images, labels, images[:0], labels[:0])
+    fit(drawing, images, labels, images[:0], labels[:0])
     assert models.parameter_count(drawing) > 10_000
