@@ -200,7 +200,8 @@ def compared(versions: list[Any], names: list[str]) -> dict[str, Any] | None:
 
 def changes(versions: list[Any], unseen: dict[str, list[str]]) -> list[tuple[str, float, float]]:
     """Return each class with its accuracy before and after, the greatest loss first."""
-    found = [(name, *(round(float(answers[name].mean()), 4) for answers in versions)) for name in unseen]
+    before, after = versions
+    found = [(name, round(float(before[name].mean()), 4), round(float(after[name].mean()), 4)) for name in unseen]
     return sorted(found, key=lambda row: row[2] - row[1])
 
 

@@ -17,7 +17,7 @@ from inksight.cli import app
 from inksight.errors import DataError, InksightError, NotFoundError, UsageError
 from inksight.registry import Registry, corrections
 from inksight.registry.kept import image_of
-from inksight.serving.inputs import read_strokes
+from inksight.serving.inputs import StrokeInput, read_strokes
 from inksight.serving.live import bring_up
 from inksight.serving.predictor import run_batch
 from tests.improve.planted import correct, rings
@@ -103,6 +103,8 @@ def test_strokes_are_drawn_as_the_model_saw_them() -> None:
     # These fill the box 0..255 with whole numbers, so the service draws them as they are.
     simplified = [[[0, 128, 130, 255], [0, 1, 3, 200]], [[40, 41, 43], [100, 90, 95]]]
     seen = image_of({"strokes": simplified}, (28, 28))
-    [(shown, _)] = run_batch(bring_up(HalvesClassifier()), [read_strokes(simplified)])
+    drawn = read_strokes(simplified)
+    assert isinstance(drawn, StrokeInput)
+    [(shown, _)] = run_batch(bring_up(HalvesClassifier()), [drawn])
     assert np.array_equal(seen, shown)
     assert not np.array_equal(seen, drawing.render(drawing.simplify(simplified)))

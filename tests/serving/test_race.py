@@ -113,8 +113,17 @@ def over(view: dict[str, Any]) -> bool:
 def test_a_raw_drawing_is_simplified_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     simplified: list[Any] = []
     one, many = drawing.simplify, drawing.simplify_many
-    monkeypatch.setattr(drawing, "simplify", lambda strokes: simplified.append(strokes) or one(strokes))
-    monkeypatch.setattr(drawing, "simplify_many", lambda all_: simplified.extend(all_) or many(all_))
+
+    def counted(strokes: Any) -> Any:
+        simplified.append(strokes)
+        return one(strokes)
+
+    def counted_many(drawings: Any) -> Any:
+        simplified.extend(drawings)
+        return many(drawings)
+
+    monkeypatch.setattr(drawing, "simplify", counted)
+    monkeypatch.setattr(drawing, "simplify_many", counted_many)
     with house.page() as ada, house.page() as bo:
         ada.join("Ada")
         bo.join("Bo")

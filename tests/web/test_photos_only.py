@@ -44,7 +44,7 @@ def test_the_page_opens_on_classify(visit: Callable[..., Any]) -> None:
 
 
 def test_draw_asks_the_model_for_drawings_where_it_is_not_the_first(browser: Any) -> None:
-    models = [ColoursClassifier(), HalvesClassifier()]
+    models: list[Any] = [ColoursClassifier(), HalvesClassifier()]
     with running(create_app(ServeSettings(), models=models)) as url:
         page = browser.new_context(locale="en-GB").new_page()
         page.goto(url)
