@@ -99,7 +99,7 @@ def test_the_live_table_and_ctrl_c(tmp_path: Path, home: Path) -> None:
     assert not later.exists(), "a job was started after Ctrl-C"
     [run] = (home / "runs").glob("m-bars-*")
     stopped_at = len(read_history(run))
-    assert 3 <= stopped_at < 25
+    assert 2 <= stopped_at < 25  # the third epoch had begun
 
     terminal = Terminal(words)
     assert terminal.end() == 1, terminal.screen[-3000:]  # the absent dataset
