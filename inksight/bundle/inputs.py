@@ -52,7 +52,7 @@ def to_input(item: Any, description: Mapping[str, Any]) -> NDArray[np.uint8]:
     if isinstance(item, str | Path):
         picture = open_picture(read_file(Path(item)), str(item), size)
     elif isinstance(item, bytes):
-        picture = open_picture(item, "the given bytes", size)
+        picture = open_picture(item, "what was given", size)
     elif hasattr(item, "getexif"):
         picture = item
     else:

@@ -130,6 +130,8 @@ def choose(rows: Sequence[Row], limit_ms: float) -> dict[str, Any]:
         f"{num(limit_ms)} ms."
         for row in slow
     ]
+    if chosen["balanced_accuracy_interval"][0] <= 1 / chosen["classes"]:
+        said.append(f"That is no better than guessing among {chosen['classes']} classes: no game is fun with it.")
     return {**_name(chosen), "why": " ".join(said), "equals": [row["model"] for row in equals if row is not chosen]}
 
 
@@ -142,6 +144,7 @@ def _row(result: Mapping[str, Any], timings: Mapping[str, Any]) -> Row:
         "bundle": result["bundle"],
         "split": metrics["split"],
         "samples": metrics["samples"],
+        "classes": len(metrics["per_class"]),
         "kind": result["kind"],
         "accuracy": metrics["accuracy"],
         "accuracy_interval": metrics["accuracy_interval"],

@@ -22,6 +22,7 @@ def row(
         "model": model, "reference": f"d-{model}:1", "bundle": "", "split": "test", "kind": "drawing",
         "samples": len(right), "accuracy": float(right.mean()), "bytes": size, "latency_ms": ms,
         "accuracy_interval": list(wilson_one(int(right.sum()), len(right))),
+        "balanced_accuracy_interval": list(wilson_one(int(right.sum()), len(right))), "classes": 4,
         "right": base64.b64encode(np.packbits(right).tobytes()).decode(),
     }  # fmt: skip
 
@@ -48,6 +49,12 @@ def test_of_equals_the_smallest_wins() -> None:
     assert "but larger" not in pick["why"], "the one it was compared with is named already"
     three = [row("large", first(900), size=4_000_000), row("small", almost), row("middle", first(900), size=2_000_000)]
     assert choose(three, 50)["why"].endswith("As good, but larger: large.")
+
+
+@pytest.mark.parametrize(("right", "guesses"), [(250, True), (270, True), (300, False)])
+def test_a_model_that_only_guesses_is_called_so(right: int, guesses: bool) -> None:
+    why = choose([row("only", first(right))], 50)["why"]
+    assert ("no better than guessing among 4 classes" in why) == guesses
 
 
 def test_chance_alone_makes_no_equals() -> None:

@@ -28,7 +28,7 @@ export default {
     "draw.others": "Could also be",
     "draw.right": "That’s right",
     "draw.other": "It is a …",
-    "draw.tap": "It is a {label}",
+    "draw.tap": "It is: {label}",
     "draw.thanks": "Thank you. Noted: {label}.",
     "draw.feedback.failed": "That could not be noted: {message}",
     "draw.stamp": "What the model sees: 28 × 28 dots",
