@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -189,8 +189,9 @@ def test_random_damage_never_escapes_as_another_error() -> None:
 
 
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(1, 300), st.integers(1, 300))
+@example(657, 657, 1, 1)
 @settings(max_examples=200, deadline=None)
 def test_any_size_fits_any_shape(width: int, height: int, wanted_height: int, wanted_width: int) -> None:
     pixels, _ = fit(Image.new("RGB", (width, height), "red"), (wanted_height, wanted_width))
     assert pixels.shape == (wanted_height, wanted_width, 3)
-    assert (pixels[..., 0] == 255).all()
+    assert (pixels[..., 0] >= 254).all()  # Pillow's mean of 657 x 657 pixels is off by one; outside would be black
