@@ -43,7 +43,7 @@ class Database:
         postgres = self.engine.dialect.name == "postgresql"
         # Else an alias that moves between two statements seems to point at a version that was not there yet.
         self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ") if postgres else self.engine
-        with translated(self.url), self._alone():
+        with translated(self.url), opening(self.url):
             self._migrate()
 
     @contextmanager
@@ -79,23 +79,6 @@ class Database:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _MIGRATION_LOCK})
             upgrade(connection)
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let one at a time open an SQLite file: turning the write-ahead log on never waits, it fails at once."""
-        file = self.url.database
-        if self.engine.dialect.name != "sqlite" or not file or file == ":memory:":
-            yield
-            return
-        lock = FileLock(f"{file}.opening")
-        try:
-            lock.acquire()
-        except OSError as error:
-            raise UnavailableError(f"the database {file} cannot be opened: {error.strerror}") from None
-        try:
-            yield
-        finally:
-            lock.release()
-
     def _revision(self) -> str | None:
         with self.engine.connect() as connection:
             if not inspect(connection).has_table("alembic_version"):
@@ -128,6 +111,24 @@ def upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+@contextmanager
+def opening(url: URL) -> Iterator[None]:
+    """Let one at a time open an SQLite file: turning the write-ahead log on never waits, it fails at once."""
+    file = url.database
+    if not url.drivername.startswith("sqlite") or not file or file == ":memory:":
+        yield
+        return
+    lock = FileLock(f"{file}.opening")
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise UnavailableError(f"the database {file} cannot be opened: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

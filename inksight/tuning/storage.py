@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.engine import URL
@@ -17,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from inksight.errors import UnavailableError
+from inksight.registry.database import opening
 from inksight.workspace import workspace
 
 SCHEMA = "tuning"
@@ -35,7 +35,7 @@ def open_storage() -> RDBStorage:
             file = Path(url.database or place.home / "inksight.db").with_name("tuning.db")
             file.parent.mkdir(parents=True, exist_ok=True)
             url = url.set(database=str(file))
-            with FileLock(f"{file}.opening"):
+            with opening(url):
                 # Several workers write; the default of 5 s is short for a busy disk.
                 return _storage(url, {"connect_args": {"timeout": 60}})
         url = url.set(drivername="postgresql+psycopg")
