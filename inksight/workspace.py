@@ -14,15 +14,17 @@ Folders are made when they are first written to, not when they are named.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -98,3 +100,15 @@ def write_text(target: Path, text: str) -> None:
     """Write a UTF-8 text file atomically."""
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def readable_json(value: Any, *, default: Callable[[Any], Any] | None = None) -> str:
+    """Return JSON for people: indented, with lists of nothing but numbers on one line each, such as a matrix's rows.
+
+    `default` is json.dumps' own; raises what json.dumps raises, ValueError for NaN and infinities too.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=default)
+    # Strings hold no raw line break, so nothing inside one is touched.
+    return re.sub(
+        r"\[\n[\s\d.,eE+-]*\]", lambda found: re.sub(r"\s+", " ", found[0]).replace("[ ", "[").replace(" ]", "]"), text
+    )

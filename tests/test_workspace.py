@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from inksight.workspace import atomic_path, workspace, write_text
+from inksight.workspace import atomic_path, readable_json, workspace, write_text
 
 
 def test_variables_decide(tmp_path: Path) -> None:
@@ -37,3 +38,17 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
         fail_half_way()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_readable_json_keeps_lists_of_numbers_on_one_line_and_texts_as_they_are() -> None:
+    value = {
+        "interval": [0.5, -1e-07],
+        "matrix": [[1, 2], [3, 4]],
+        "names": ["[\n 1,  2 ]", "3"],
+        "none": [],
+        "one": [7],
+    }
+    text = readable_json(value)
+    assert json.loads(text) == value
+    assert '"interval": [0.5, -1e-07]' in text
+    assert "    [1, 2],\n    [3, 4]\n" in text

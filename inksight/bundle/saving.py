@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import platform
-import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,6 +36,7 @@ from inksight.bundle.network import Network, changed_shapes, fresh_model, load_m
 from inksight.bundle.parity import SAMPLES, Parity, batched, compare, made_images, require
 from inksight.errors import BundleError, ConflictError
 from inksight.models.preprocess import Preprocess
+from inksight.workspace import readable_json
 
 
 def save(
@@ -149,7 +149,7 @@ def write_files(folder: Path, description: dict[str, Any], weights: bytes, graph
         name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in contents.items()
     }
     try:
-        text = _compact(json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False, default=_plain))
+        text = readable_json(description, default=_plain)
     except (TypeError, ValueError) as error:
         raise BundleError(f"the description cannot be written as JSON: {error}") from None
     description = check(json.loads(text), str(folder))
@@ -198,14 +198,6 @@ def _check_whole(folder: Path, network: Network, images: NDArray[np.uint8], *, r
     rebuilt = compare(expected[:16], load(folder, runtime="torch").predict_proba(few), real=real)
     require(rebuilt, "the rebuilt model is")
     return parity
-
-
-def _compact(text: str) -> str:
-    """Put lists of nothing but numbers on one line each: an interval, a row of a confusion matrix."""
-    # Strings hold no raw line break, so nothing inside one is touched.
-    return re.sub(
-        r"\[\n[\s\d.,eE+-]*\]", lambda found: re.sub(r"\s+", " ", found[0]).replace("[ ", "[").replace(" ]", "]"), text
-    )
 
 
 def _plain(value: Any) -> Any:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import base64
 import functools
 import io
-import json
-import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -22,7 +20,7 @@ import numpy as np
 from inksight.evaluation import words
 from inksight.evaluation.figures import write_figures
 from inksight.evaluation.metrics import IntArray, normalised
-from inksight.workspace import write_text
+from inksight.workspace import readable_json, write_text
 
 # Above this many classes the confusion matrix is a picture to point at, plus a table of the classes mixed up most.
 MOST_CELLS = 30
@@ -36,16 +34,10 @@ def write_report(
     """Write all files of the report into `folder` (made if need be) and return the path of report.html."""
     folder.mkdir(parents=True, exist_ok=True)
     write_figures(metrics, images, folder)
-    write_text(folder / "report.json", as_json(metrics))
+    write_text(folder / "report.json", readable_json(metrics) + "\n")
     page = folder / "report.html"
     write_text(page, render_html(metrics, images, explanations))
     return page
-
-
-def as_json(metrics: dict[str, Any]) -> str:
-    """Return metrics as JSON for people: indented, with lists of numbers on one line."""
-    text = json.dumps(metrics, indent=1, ensure_ascii=False)
-    return re.sub(r"\[[\s\d.,e+-]*?\]", lambda found: re.sub(r"\s+", " ", found[0]), text) + "\n"
 
 
 def render_html(m: dict[str, Any], images: Any | None = None, explanations: Sequence[dict[str, Any]] = ()) -> str:

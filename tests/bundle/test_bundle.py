@@ -22,7 +22,6 @@ from inksight.bundle import describe, load, save, saving
 from inksight.bundle.graph import to_onnx
 from inksight.bundle.loading import locate
 from inksight.bundle.parity import Parity, batched, compare, made_images, require
-from inksight.bundle.saving import _compact
 from inksight.errors import BundleError, ConflictError, NotFoundError, UsageError
 from inksight.models.preprocess import Preprocess
 from tests.bundle.conftest import CLASSES, make_bundle
@@ -70,20 +69,6 @@ def test_the_graph_does_not_name_the_machine_it_was_made_on(saved: Path) -> None
     data = (saved / "model.onnx").read_bytes() + (saved / "model.json").read_bytes()
     for path in (Path.home(), Path.cwd(), Path(torch.__file__).parent):
         assert str(path).encode() not in data
-
-
-def test_numbers_stand_on_one_line_and_texts_stay_as_they_are() -> None:
-    value = {
-        "interval": [0.5, -1e-07],
-        "matrix": [[1, 2], [3, 4]],
-        "names": ["[\n 1,  2 ]", "3"],
-        "none": [],
-        "one": [7],
-    }
-    text = _compact(json.dumps(value, indent=2))
-    assert json.loads(text) == value
-    assert '"interval": [0.5, -1e-07]' in text
-    assert "    [1, 2],\n    [3, 4]\n" in text
 
 
 def test_photos_work_too(saved_photos: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from inksight.evaluation.comparison import with_comparison
 from inksight.evaluation.judging import Evaluation
-from inksight.evaluation.report import as_json, render_html
+from inksight.evaluation.report import render_html
 
 from .made import judged
 
@@ -81,13 +81,6 @@ def test_the_comparison_is_in_the_page(tmp_path: Path) -> None:
     assert "Against pretend-2" in page
     assert "McNemar" in page
     assert json.loads((tmp_path / "report.json").read_text("utf-8"))["comparison"]["verdict"] == "A is better"
-
-
-def test_json_keeps_lists_of_numbers_on_one_line() -> None:
-    metrics = {"a": [1, 2.5, -3e-7], "b": [[1, 2], [3, 4]], "name": "[1,\n 2]"}
-    text = as_json(metrics)
-    assert json.loads(text) == metrics
-    assert '"a": [ 1, 2.5, -3e-07 ]' in text
 
 
 @pytest.mark.browser
