@@ -1,8 +1,8 @@
 // The shell: masthead, views by address (#/draw), preferences, notices. A view is a module in views/ (see index.js).
 
-import { get } from "./api.js";
 import { h, icon } from "./dom.js";
 import { LANGUAGES, language, number, setLanguage, t } from "./i18n.js";
+import { servedModels } from "./served.js";
 import { views } from "./views/index.js";
 
 const main = document.getElementById("main");
@@ -88,17 +88,10 @@ export function status({ ms = last.ms, by = last.by, offline = false } = {}) {
 }
 
 async function learnModel() {
-  try {
-    ({ models } = await get("v1/models"));
-    if (models.length) {
-      // Whoever opens the page of a service for photos wants to show it one.
-      if (!location.hash && models.every(({ kind }) => kind === "photo")) location.replace("#/classify");
-      return status();
-    }
-  } catch {
-    status({ offline: true });
-  }
-  setTimeout(learnModel, 1000);
+  models = await servedModels({ failed: () => status({ offline: true }) });
+  // Whoever opens the page of a service for photos wants to show it one.
+  if (!location.hash && models.every(({ kind }) => kind === "photo")) location.replace("#/classify");
+  status();
 }
 
 addEventListener("hashchange", show);

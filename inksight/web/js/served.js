@@ -1,5 +1,7 @@
-// Which model the drawing views talk to: the first one served that judges drawings. Where there is none, they say so.
+// Which models answer here, and which of them the drawing views talk to: the first one that judges drawings. Where there
+// is none, they say so.
 //
+//   const models = await servedModels();               their summaries, as soon as they are loaded
 //   const model = await drawingModel(() => gone);      its summary; null: only photos are judged here
 //   section.replaceWith(photosOnly());
 
@@ -10,14 +12,16 @@ import { button } from "./parts.js";
 
 const PAUSE = 1000;
 
-export async function drawingModel(gone) {
+export async function servedModels({ gone = () => false, failed = () => {} } = {}) {
   for (;;) {
-    const { models } = await get("v1/models").catch(() => ({ models: [] }));
-    if (models.length || gone()) return models.find(({ kind }) => kind === "drawing") ?? null;
+    const { models } = await get("v1/models").catch(() => { failed(); return { models: [] }; });
+    if (models.length || gone()) return models;
     // The models are still being loaded.
     await new Promise((resolve) => setTimeout(resolve, PAUSE));
   }
 }
+
+export const drawingModel = async (gone) => (await servedModels({ gone })).find(({ kind }) => kind === "drawing") ?? null;
 
 export const photosOnly = () =>
   h("section", { class: "elsewhere" }, h("p", { class: "overline" }, t("served.photos")), h("h1", { class: "word" }, t("served.photos.title")),
