@@ -236,12 +236,13 @@ def _run(
             if running:
                 time.sleep(_LOOK_EVERY)
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt) and running:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        if interrupted and running:
             say("stopping: the jobs write their last checkpoints (Ctrl-C again: without)")
         _stop([handle for handle, _ in running.values()])
         for key in running:
             progress[key].state = "stopped"
-        if isinstance(error, KeyboardInterrupt):
+        if interrupted:
             watch(list(progress.values()))
         raise
     watch(list(progress.values()))
