@@ -55,6 +55,9 @@ class TrainSettings(Settings):
 
     name: str = setting("", "Name of the run: its folder under runs/ and its line in TensorBoard.")
     epochs: int = setting(15, "Passes over the training images.", at_least=1)
+    max_steps: int = setting(
+        0, "Steps (batches) after which the training ends, within a pass too; 0: only epochs count.", at_least=0
+    )
     batch_size: int = setting(128, "Images per step, over all processes together.", at_least=1)
     optimizer: str = setting("adamw", "How gradients become steps.", choices=OPTIMIZERS)
     learning_rate: float = setting(0.003, "Highest learning rate; the scheduler shapes it.", more_than=0)

@@ -9,6 +9,7 @@ that also needs `deterministic`.
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -132,10 +133,11 @@ def fit(
             save_checkpoint(best, {"model": model.state_dict(), "epoch": 0})
     weights = task.weights.to(device)
     steps_per_epoch = len(task.train)
-    total_steps = steps_per_epoch * settings.epochs
+    total_steps = min(steps_per_epoch * settings.epochs, settings.max_steps or sys.maxsize)
+    epochs = math.ceil(total_steps / steps_per_epoch)
     called = group.wrap(model, device, some_unused=task.begin_epoch is not None)
     generator = Generator(device)
-    progress = Progress(settings.epochs, total_steps, quiet=quiet or not group.leads)
+    progress = Progress(epochs, total_steps, quiet=quiet or not group.leads)
     tracker.start(RunInfo(folder.name, folder, {}, state.history, state.step))
 
     def save_last() -> None:
@@ -150,7 +152,7 @@ def fit(
 
     with Interruption() as interruption:
         saved_at = time.monotonic()
-        while state.epoch < settings.epochs and not state.stopped:
+        while state.epoch < epochs and not state.stopped:
             if task.begin_epoch:
                 task.begin_epoch(state.epoch)
             called.train()
@@ -159,6 +161,8 @@ def fit(
             last_step = max(state.step - 1, 0)
             factor = schedule_factor(settings, last_step, total_steps, steps_per_epoch) * plateau.scale
             for batch in task.train.batches(state.epoch, start=state.batch):
+                if state.step == total_steps:
+                    break  # --max-steps, within a pass
                 seed = seed_step(settings.seed, state.step, group.rank)
                 generator.manual_seed(seed ^ 1)
                 factor = schedule_factor(settings, state.step, total_steps, steps_per_epoch) * plateau.scale
@@ -238,7 +242,7 @@ def fit(
             save_last()
             saved_at = time.monotonic()
             tracker.epoch(entry)
-            progress.say(_line(entry, settings.epochs))
+            progress.say(_line(entry, epochs))
             if on_epoch:
                 on_epoch(entry)
             if state.stopped:

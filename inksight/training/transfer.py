@@ -69,7 +69,7 @@ def fit_transfer(
             state = fit(
                 model.head,
                 head_task(task, *features, settings),
-                dataclasses.replace(settings, epochs=epochs),
+                dataclasses.replace(settings, epochs=epochs, max_steps=0),
                 folder if whole else folder / "head",
                 device=device,
                 quiet=quiet,

@@ -1,4 +1,4 @@
-"""Stopped right after the last batch of an epoch, a run resumes as from anywhere else."""
+"""Stopped right after the last batch of an epoch, or of all, a run resumes as from anywhere else."""
 
 from __future__ import annotations
 
@@ -17,17 +17,25 @@ from inksight.training.trackers import read_history
 from .made import write_bars
 
 
+@pytest.mark.parametrize(("stop", "max_steps", "batch"), [(8, 0, 4), (10, 10, 2)])
 def test_stopped_between_the_last_batch_and_the_end_of_an_epoch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int, max_steps: int, batch: int
 ) -> None:
     data = write_bars(tmp_path / "bars.h5", counts=(40, 40))  # four batches an epoch
-    options: dict[str, Any] = {"epochs": 4, "batch_size": 20, "tensorboard": False, "threads": 1, "quiet": True}
+    options: dict[str, Any] = {
+        "max_steps": max_steps,
+        "epochs": 4,
+        "batch_size": 20,
+        "tensorboard": False,
+        "threads": 1,
+        "quiet": True,
+    }
     monkeypatch.setattr(trainer, "_judge_and_save", lambda *rest: {})
     train(data, model="simple_cnn", run_dir=tmp_path / "straight", **options)
     plain = Progress.step
 
     def step(self: Progress, epoch: int, number: int, loss: float, accuracy: float, rate: float) -> None:
-        if number == 8:
+        if number == stop:
             os.kill(os.getpid(), signal.SIGTERM)
         plain(self, epoch, number, loss, accuracy, rate)
 
@@ -35,10 +43,21 @@ def test_stopped_between_the_last_batch_and_the_end_of_an_epoch(
         patch.setattr(Progress, "step", step)
         with pytest.raises(TrainingInterrupted):
             train(data, model="simple_cnn", run_dir=tmp_path / "stopped", **options)
-    assert load_checkpoint(tmp_path / "stopped" / "checkpoints" / "last.pt")["state"]["batch"] == 4
+    assert load_checkpoint(tmp_path / "stopped" / "checkpoints" / "last.pt")["state"]["batch"] == batch
     train(data, model="simple_cnn", run_dir=tmp_path / "stopped", resume=True, **options)
     histories = [read_history(tmp_path / name) for name in ("straight", "stopped")]
     for history in histories:
         for entry in history:
             del entry["seconds"], entry["images_per_second"]
     assert histories[0] == histories[1]
+    assert histories[0][-1]["step"] == (max_steps or 16)
+
+
+def test_steps_end_a_training_within_a_pass_and_at_the_lowest_rate(tmp_path: Path) -> None:
+    data = write_bars(tmp_path / "bars.h5", counts=(40, 40))
+    done = train(
+        data, model="simple_cnn", run_dir=tmp_path / "run", batch_size=20, max_steps=6, tensorboard=False, quiet=True,
+        finish=False,
+    )  # fmt: skip
+    assert [entry["step"] for entry in done.history] == [4, 6]
+    assert done.history[-1]["learning_rate"] < 1e-6 < done.history[0]["learning_rate"]
