@@ -37,7 +37,8 @@ def show(
     rows = [[name, *(found["counts"][s][name] for s in SPLITS), found["per_class"][name]] for name in found["classes"]]
     print_table(["class", *SPLITS, "all"], rows)
     balance = found["balance"]
-    print(f"balance ratio {balance['ratio']:.2f} ({balance['largest']} : {balance['smallest']}), {balance['verdict']}")
+    ends = "" if balance["ratio"] == 1 else f" ({balance['largest']} : {balance['smallest']})"
+    print(f"balance ratio {balance['ratio']:.2f}{ends}, {balance['verdict']}")
     print(f"sha256 {found['sha256']}")
     for path in pictures.values():
         print(path)

@@ -96,6 +96,7 @@ def test_prepare_takes_presets_and_classes_are_added_by_one_word(shared_data: Pa
     with open_dataset(tmp_path / "x.h5") as data:
         assert data.classes == ("cat", "apple")
         assert data.counts["train"] == {"cat": 80, "apple": 80}
+    assert "balance ratio 1.00, balanced" in run("show", tmp_path / "x.h5")
 
 
 @pytest.mark.parametrize(
