@@ -43,8 +43,12 @@ class Database:
         postgres = self.engine.dialect.name == "postgresql"
         # Else an alias that moves between two statements seems to point at a version that was not there yet.
         self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ") if postgres else self.engine
-        with translated(self.url), opening(self.url):
-            self._migrate()
+        try:
+            with translated(self.url), opening(self.url):
+                self._migrate()
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def read(self) -> Iterator[Session]:

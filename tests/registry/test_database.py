@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,25 @@ def test_a_newer_database_is_refused(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(ConflictError, match="9999"):
         Database(url)
+
+
+@pytest.mark.postgres
+def test_a_database_that_is_refused_is_let_go(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    with database.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with pytest.raises(ConflictError) as caught:
+        Database(postgres_url)
+    assert caught.value.__traceback__ is not None  # and with it the half-opened database
+    deadline = time.monotonic() + 10
+    while True:  # the server needs a moment to see that a client has left
+        with database.read() as session:
+            if (others := session.execute(text(count)).scalar()) == 0 or time.monotonic() > deadline:
+                break
+        time.sleep(0.05)
+    assert others == 0
+    database.close()
 
 
 def test_rows_come_back_as_they_went_in(any_store: Registry) -> None:

@@ -332,7 +332,7 @@ def test_feedback_in_one_tap(visit: Callable[..., Any]) -> None:
     guessed(page, "left")
     right = told(page, lambda: page.get_by_role("button", name="That’s right").click())
     assert (right["label"], right["correct"]) == ("left", True)
-    assert page.get_by_text("Thank you. Noted: left.").is_visible()
+    page.get_by_text("Thank you. Noted: left.").wait_for()
     other = page.locator(".guesses li:not(.empty) button").first
     name = other.locator(".name").inner_text()
     wrong = told(page, other.click)
