@@ -10,6 +10,7 @@ Not guaranteed: sense for pictures that are no line drawings. A photo of a thing
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,9 +30,6 @@ WORK = 192
 _BRUSH = int(WORK * LINE_WIDTH / BOX)
 """More than the renderer's brush reaches from a line's centre, in pixels of WORK."""
 
-_THICK = 12
-"""Half the width of lines, in pixels of WORK, up to which a quick way finds how deep a pixel lies in the ink."""
-
 _SUB = 4
 """Samples per pixel of the bitmap and axis."""
 
@@ -43,11 +41,11 @@ def from_picture(image: Image | npt.NDArray[Any]) -> Bitmap:
     size and pen. A picture of 28x28 is taken for a bitmap already, and only turned to light on dark. Raises
     DrawingError for arrays that are no pictures.
     """
-    from inksight.drawing._ink import CONTRAST, find_ink, plain, to_grey
+    from inksight.drawing._ink import find_ink, is_plain, plain, to_grey
 
     picture = plain(image)
     grey = to_grey(picture)
-    if np.ptp(grey) < CONTRAST:
+    if is_plain(grey):
         return np.zeros((SIZE, SIZE), np.uint8)
     if grey.shape == (SIZE, SIZE):
         ring = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
@@ -74,62 +72,76 @@ def from_picture(image: Image | npt.NDArray[Any]) -> Bitmap:
 
 def _bounds(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
     """First and one past the last row and column that hold ink."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    from PIL import Image
+
+    box = Image.fromarray(mask.view(np.uint8)).getbbox()
+    assert box is not None
+    left, top, right, bottom = box
+    return top, bottom, left, right
 
 
 def _depth(ink: npt.NDArray[np.uint8]) -> tuple[Floats, float, float]:
     """Return how deep each pixel lies in the ink, the width of its lines, and the drawing's longer side, all in pixels.
 
-    Negative depth is the distance to the ink. The pixels are those of a crop of the ink scaled to WORK, with a margin
-    that the brush cannot leave.
+    Negative depth is the distance to the ink, exact as far as the renderer's brush reaches. The pixels are those of a
+    crop of the ink scaled to WORK, with a margin as wide.
     """
-    from PIL import Image
-    from scipy import ndimage
     from skimage.morphology import skeletonize
 
-    from inksight.drawing._ink import distance, highest, line_width
+    from inksight.drawing._ink import highest, line_width, squared_distance
 
     top, bottom, left, right = _bounds(ink > 127)
     crop = ink[top:bottom, left:right]
-    mask = crop > 127
     scale = WORK / max(crop.shape)
-    height, width = (max(1, round(side * scale)) for side in crop.shape)
-    scaled = np.asarray(Image.fromarray(crop).resize((width, height), Image.Resampling.BILINEAR))
+    height, width = (max(1, round(length * scale)) for length in crop.shape)
+    rows, columns = (
+        (np.arange(length) + 0.5) * (of / length) - 0.5 for length, of in zip((height, width), crop.shape, strict=True)
+    )
+    mask = np.zeros((height + 2 * _BRUSH, width + 2 * _BRUSH), bool)
     # Lines thinner than a pixel of the scaled picture never reach half of its grey.
-    mask = np.pad(scaled > 255 * min(0.5, 0.45 * line_width(mask) * scale), _BRUSH)
-    inside = distance(mask, _THICK)
-    if inside.max() > _THICK:
-        inside = ndimage.distance_transform_edt(mask).astype(np.float32)
-    ridge = inside[(inside == highest(inside, 1)) & mask]
-    depth = inside - distance(~mask, _BRUSH)
-    line = 2 * float(np.median(ridge)) - 0.5
+    least = 255 * min(0.5, 0.45 * line_width(crop > 127) * scale)
+    np.greater(_between(crop, rows, columns), least, out=mask[_BRUSH:-_BRUSH, _BRUSH:-_BRUSH])
+    by_outline = line_width(mask)
+    # Where lines cross, the ink is deeper than half of one, and deeper still where they fill a corner.
+    reach = math.ceil(0.75 * by_outline) + 1
+    while (inside := squared_distance(mask, reach)).max() > reach * reach:
+        reach *= 2
+    line = 2 * math.sqrt(np.median(inside[(inside == highest(inside, 1)) & mask])) - 0.5
     if line < 6:  # in whole pixels too coarse; area by outline is finer, but where lines touch it is too much
-        line = min(0.96 * line_width(mask), line + 0.75)
+        line = min(0.96 * by_outline, line + 0.75)
     side = float(max(height, width))
+    # Half the brush, half of the finest step, and a pixel to interpolate with.
+    reach = math.ceil(max(0.0, _BRUSH / 2 - line / 2)) + 3
+    depth = np.sqrt(inside, dtype=np.float32) - np.sqrt(squared_distance(~mask, reach), dtype=np.float32)
     if line * (BOX - 1) > LINE_WIDTH * (side - line):
         # Narrowing would lose what is much thinner than the rest: keep its centre lines, but not their ends in corners.
         thin: npt.NDArray[np.bool_] = skeletonize(mask)  # type: ignore[no-untyped-call]
-        centre = thin & (depth > line / 8)
-        depth = np.maximum(depth, line / 2 - ndimage.distance_transform_edt(~centre))
-    return (depth - np.sign(depth) / 2).astype(np.float32), line, side
+        around = squared_distance(~(thin & (depth > line / 8)), _BRUSH)
+        depth = np.maximum(depth, line / 2 - np.sqrt(around, dtype=np.float32))
+    return depth - np.copysign(np.float32(0.5), depth), line, side
 
 
 def _place(depth: Floats, line: float, side: float) -> Bitmap:
     """Scale so that the centre lines fill the renderer's box, centre, draw lines as wide as its brush."""
-    from PIL import Image
-
     units = (BOX - 1) / max(side - line, 1.0)  # per pixel of `depth`
     step = (BOX + 2 * MARGIN) / (SIZE * _SUB) / units  # pixels of `depth` per sample
-    start_x, start_y = (length / 2 - SIZE * _SUB / 2 * step for length in (depth.shape[1], depth.shape[0]))
-    samples = Image.fromarray(depth).transform(
-        (SIZE * _SUB, SIZE * _SUB),
-        Image.Transform.AFFINE,
-        (step, 0, start_x, 0, step, start_y),
-        Image.Resampling.BILINEAR,
-        fillcolor=-float(WORK),
-    )
-    beyond = np.asarray(samples) + (LINE_WIDTH / 2 / units - line / 2)
-    inked = np.clip(beyond / step + 0.5, 0, 1)
-    bitmap: Bitmap = np.rint(255 * inked.reshape(SIZE, _SUB, SIZE, _SUB).mean(axis=(1, 3))).astype(np.uint8)
+    samples = np.arange(SIZE * _SUB) - (SIZE * _SUB - 1) / 2
+    rows, columns = ((length - 1) / 2 + samples * step for length in depth.shape)
+    beyond = _between(depth, rows, columns) + np.float32(LINE_WIDTH / 2 / units - line / 2)
+    inked = np.clip(beyond * np.float32(1 / step) + np.float32(0.5), 0, 1)
+    for _ in range(2):
+        inked = sum(inked[first::_SUB] for first in range(_SUB)).T
+    bitmap: Bitmap = np.rint(inked * np.float32(255 / _SUB**2)).astype(np.uint8)
     return bitmap
+
+
+def _between(pixels: npt.NDArray[Any], rows: npt.NDArray[Any], columns: npt.NDArray[Any]) -> Floats:
+    """Return values between the pixels by linear interpolation, `(rows, columns)`; beyond the edge, those at it."""
+    values = pixels.astype(np.float32)
+    for places in (rows, columns):
+        last = len(values) - 1
+        inner = np.clip(places, 0, last)
+        before = inner.astype(np.intp)
+        low, high = values[before], values[np.minimum(before + 1, last)]
+        values = (low + (high - low) * (inner - before).astype(np.float32)[:, None]).T
+    return values

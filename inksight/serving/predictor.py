@@ -27,7 +27,7 @@ from inksight.errors import DrawingError
 from inksight.serving.batching import Batcher
 from inksight.serving.inputs import Blank, Picture, Source, StrokeInput
 from inksight.serving.live import LiveModel, LiveModels
-from inksight.serving.pictures import open_picture
+from inksight.serving.pictures import is_simple, open_picture
 from inksight.settings import ServeSettings
 
 INLINE_SECONDS = 0.001
@@ -104,9 +104,10 @@ class Predictor:
 
     async def _prepare(self, source: Source, model: LiveModel) -> StrokeInput | Image:
         if isinstance(source, Picture):
-            loop = asyncio.get_running_loop()
             read = partial(read_picture, source.data, model, self._settings.max_pixels)
-            return await loop.run_in_executor(self._readers, read)
+            if model.draws and is_simple(source.data):
+                return read()
+            return await asyncio.get_running_loop().run_in_executor(self._readers, read)
         if not model.draws:
             raise DrawingError(f"model {model.name!r} judges photos, not strokes", hint='Send {"image": ...}.')
         if isinstance(source, Blank):

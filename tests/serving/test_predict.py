@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from inksight import drawing
+from inksight.serving.pictures import is_simple
 from tests.serving.conftest import CLASSES, TALL_LEFT, HalvesClassifier
 
 
@@ -213,6 +214,13 @@ def bomb(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("size", [(6_000, 6_000), (30_000, 30_000), (2_000_000_000, 2), (60_000, 60_000)])
 def test_bombs_are_refused_before_they_unpack(client: TestClient, size: tuple[int, int]) -> None:
     check_error(client.post("/v1/predict", files={"file": ("x.png", bomb(*size))}), 413, "too_large")
+
+
+def test_only_small_drawings_are_read_in_the_event_loop() -> None:
+    large = png(Image.new("L", (401, 400), 255))
+    grain = Image.effect_noise((200, 200), 60)
+    assert is_simple(drawn_picture())
+    assert not any(is_simple(data) for data in (large, png(grain), png(grain, "JPEG"), bomb(60_000, 60_000), b""))
 
 
 def test_too_many_inputs_are_refused(client: TestClient) -> None:
