@@ -66,9 +66,13 @@ class Services:
 
     async def stop(self) -> None:
         """Stop loading, let running work finish and free the threads."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.follower.stop()
+        if self._tasks:
+            loading, following = self._tasks
+            loading.cancel()
+            await asyncio.wait([following], timeout=self.settings.shutdown_grace)
+            following.cancel()
+            await asyncio.gather(loading, following, return_exceptions=True)
         await self.experiments.stop()
         await self.race.stop()
         self.workshop.stop()

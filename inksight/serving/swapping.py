@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from inksight.errors import InksightError
@@ -28,11 +29,11 @@ class Follower:
         self._shared = shared
         self._failed: dict[str, str] = {}
         self._lock = asyncio.Lock()
+        self._stopped = asyncio.Event()
 
     async def run(self) -> None:
-        """Follow until cancelled."""
-        while True:
-            await asyncio.sleep(self._shared.settings.follow_seconds)
+        """Follow until stopped."""
+        while not await self._stops_within(self._shared.settings.follow_seconds):
             try:
                 await self.follow()
                 # Only models of the registry can be experimented with; without one, no database is needed.
@@ -40,6 +41,15 @@ class Follower:
                     await self._shared.experiments.refresh()
             except InksightError as error:
                 log("aliases could not be followed", level=logging.WARNING, **error.as_dict())
+
+    def stop(self) -> None:
+        """End `run` after the look that is under way: its thread would go on and use a database that is closed."""
+        self._stopped.set()
+
+    async def _stops_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), seconds)
+        return self._stopped.is_set()
 
     async def follow(self) -> None:
         """Look once, and swap what has moved."""

@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 
 from inksight import registry
 from inksight.serving import create_app
+from inksight.serving.storage import Storage
 from inksight.serving.tokens import SCOPES, Tokens
 from inksight.settings import ServeSettings
 from tests.bundle.conftest import CLASSES, make_bundle
@@ -194,6 +195,25 @@ def test_a_version_that_cannot_be_served_never_becomes_live(two_versions: regist
         two_versions.rollback("doodle")
         two_versions.promote("doodle", 2, force=True)
         wait_for(lambda: ask(client)["model"]["version"] == "2")
+
+
+def test_a_look_for_new_versions_ends_before_the_database_is_closed(
+    two_versions: registry.Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking, order = threading.Event(), []
+
+    def slow(*_: Any) -> None:
+        looking.set()
+        time.sleep(0.5)
+        order.append("looked")
+
+    monkeypatch.setattr("inksight.serving.swapping.moved_to", slow)
+    close = Storage.close
+    monkeypatch.setattr(Storage, "close", lambda storage: (order.append("closed"), close(storage)))
+    with TestClient(create_app(ServeSettings(follow_seconds=0.05), models=["doodle"])) as client:
+        ready(client)
+        assert looking.wait(10)
+    assert order[-2:] == ["looked", "closed"]
 
 
 def test_a_served_version_is_not_cleaned_up(two_versions: registry.Registry, real_bundle: Path) -> None:
