@@ -209,7 +209,12 @@ def test_a_look_for_new_versions_ends_before_the_database_is_closed(
 
     monkeypatch.setattr("inksight.serving.swapping.moved_to", slow)
     close = Storage.close
-    monkeypatch.setattr(Storage, "close", lambda storage: (order.append("closed"), close(storage)))
+
+    def noted(storage: Storage) -> None:
+        order.append("closed")
+        close(storage)
+
+    monkeypatch.setattr(Storage, "close", noted)
     with TestClient(create_app(ServeSettings(follow_seconds=0.05), models=["doodle"])) as client:
         ready(client)
         assert looking.wait(10)
