@@ -334,7 +334,7 @@ class TuneSettings(Settings):
     )
     study: str = setting("", "Name of the study, to go on with or to start; none: <dataset>-<model>-<objective>.")
     mlflow: str = setting("", "Address of an MLflow server that gets each trial as a run; none: no server.")
-    seed: int = setting(0, "What is tried first follows from it.", at_least=0)
+    seed: int = setting(0, "What is tried follows from it and the number of the trial.", at_least=0)
 
 
 class TrainAllSettings(Settings):

@@ -101,13 +101,14 @@ def _tuned(job: Job) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         job.data,
         model=job.model,
         study=job.run,
+        training=job.training,
         say=lambda line: print(line, flush=True),
         **job.tuning or {},
     )
     best = found.best
     study = {
         "name": best.study,
-        "trials": sum(found.counts.values()),
+        "trials": found.done,
         "best_trial": best.number,
         "value": best.values[0],
         "objective": found.study.user_attrs["objective"],

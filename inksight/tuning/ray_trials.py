@@ -45,7 +45,7 @@ def run_trials(
     try:
         while True:
             while started < count and len(running) < settings.jobs and (not deadline or time.monotonic() < deadline):
-                running.append(task.remote(trials, settings, started, data, told))
+                running.append(task.remote(trials, settings, data, told))
                 started += 1
             if not running:
                 return
@@ -67,9 +67,7 @@ def run_trials(
         raise
 
 
-def one_trial(
-    trials: Trials, settings: TuneSettings, number: int, data: Stored | None, told: dict[str, str]
-) -> list[str]:
+def one_trial(trials: Trials, settings: TuneSettings, data: Stored | None, told: dict[str, str]) -> list[str]:
     """Run one trial on the machine that Ray chose; returns what is to be said of it."""
     from inksight.tuning.study import work
 
@@ -79,5 +77,5 @@ def one_trial(
         path = Exchange(place.artifacts).fetch_dataset(data, trials.dataset.stem, place.datasets / "fetched")
         trials = replace(trials, dataset=Path(path), folder=place.home / "tuning" / trials.folder.name)
     lines: list[str] = []
-    work(trials, trials.study, settings, number, 1, None, lines.append)
+    work(trials, trials.study, settings, 1, None, lines.append)
     return lines

@@ -12,11 +12,13 @@ import optuna
 from optuna.trial import TrialState
 
 from inksight.plotting import ACCENT, INK, axes, bars, png_bytes, style
-from inksight.tuning.study import Found
+from inksight.tuning.study import Found, fate
 from inksight.workspace import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_UNITS = {"latency": "ms"}
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -53,7 +55,7 @@ def summary(found: Found) -> dict[str, Any]:
         "trials": [
             {
                 "number": trial.number,
-                "state": trial.state.name.lower(),
+                "state": fate(trial),
                 "values": trial.values,
                 "params": trial.params,
                 "failure": trial.user_attrs.get("failure"),
@@ -100,15 +102,24 @@ def write_report(found: Found, folder: Path) -> Path:
         parts.append(f'<h2>{title}</h2>\n<img alt="{title}" src="data:image/png;base64,{encoded}">')
     parts += ["<h2>All trials</h2>", f'<div class="wide">{_table(facts)}</div>']
     best = found.best
-    values = ", ".join(f"{name} {value:.4g}" for name, value in zip(facts["objective"], best.values, strict=True))
+    measured = zip(facts["objective"], best.values, strict=True)
+    values = ", ".join(f"{name} {value:.4g} {_UNITS.get(name, '')}".rstrip() for name, value in measured)
     counted = ", ".join(f"{count} {state}" for state, count in found.counts.items())
     lede = f"Best: trial {best.number} with {values} on the validation split. Trials: {counted}."
+    if len(facts["objective"]) > 1:
+        others = ", ".join(str(other.number) for other in found.front[1:])
+        lede = (
+            f"On the front: trial {best.number}, best by {facts['objective'][0]}, with {values} on the validation split"
+            f"{', then ' + others if others else ''}; no trial is better than these in everything. Trials: {counted}."
+        )
     page = _PAGE.format(title=html.escape(f"Study {facts['study']}"), lede=html.escape(lede), body="\n".join(parts))
     write_text(folder / "tuning.html", page)
     return folder / "tuning.html"
 
 
 def _history(found: Found) -> Figure:
+    from matplotlib.ticker import MaxNLocator
+
     trials = found.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     name = found.study.user_attrs["objective"][0]
     better = max if found.study.directions[0].name == "MAXIMIZE" else min
@@ -119,8 +130,13 @@ def _history(found: Found) -> Figure:
         ax.plot(numbers, values, "o", color=INK, markersize=4)
         ax.step(numbers, best, where="post", color=ACCENT)
         ax.set_xlabel("trial")
-        ax.set_ylabel(name)
+        ax.set_ylabel(_axis(name))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return drawn
+
+
+def _axis(objective: str) -> str:
+    return f"{objective}, {_UNITS[objective]}" if objective in _UNITS else objective
 
 
 def _front(found: Found) -> Figure:
@@ -130,9 +146,12 @@ def _front(found: Found) -> Figure:
     front = sorted(found.front, key=lambda best: best.values[1])
     with style():
         ax.plot([t.values[1] for t in trials], [t.values[0] for t in trials], "o", color=INK, markersize=4)
-        ax.plot([b.values[1] for b in front], [b.values[0] for b in front], "o-", color=ACCENT, markersize=5)
-        ax.set_xlabel(second)
-        ax.set_ylabel(first)
+        ax.plot([b.values[1] for b in front], [b.values[0] for b in front], "o-", color=ACCENT, drawstyle="steps-post")
+        for best in front:
+            at = (best.values[1], best.values[0])
+            ax.annotate(f"trial {best.number}", at, xytext=(6, -10), textcoords="offset points", fontsize=8)
+        ax.set_xlabel(_axis(second))
+        ax.set_ylabel(_axis(first))
     return drawn
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,11 @@ from inksight.data.ensure import ensure_dataset
 from inksight.errors import ConflictError, InksightError, TrainingError, UsageError, unknown
 from inksight.settings import TuneSettings
 from inksight.training.mlflow_tracker import check_address
+from inksight.tuning.sampling import sampler_of
 from inksight.tuning.spaces import load_space, split_values
 from inksight.tuning.storage import open_storage
 from inksight.tuning.trial import CURVES, Trials, direction
 from inksight.workspace import workspace
-
-_DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,13 @@ class Found:
     @property
     def counts(self) -> dict[str, int]:
         """How many trials ended how."""
-        states = [trial.state.name.lower() for trial in self.study.get_trials(deepcopy=False)]
-        return {state: states.count(state) for state in sorted(set(states))}
+        fates = [fate(trial) for trial in self.study.get_trials(deepcopy=False)]
+        return {one: fates.count(one) for one in sorted(set(fates))}
+
+    @property
+    def done(self) -> int:
+        """How many trials have ended by themselves, well or not."""
+        return len(_ended(self.study))
 
 
 def tune(
@@ -63,11 +68,13 @@ def tune(
     *,
     model: str,
     settings: TuneSettings | None = None,
+    training: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = lambda line: None,
     **options: Any,
 ) -> Found:
     """Search for the settings that make `model` best on the validation split of `data`.
 
+    `training` are settings that hold in every trial, over the recipe and over what is searched for.
     The study is named by its dataset, model and objectives, and kept in the database: the same call goes on where an
     earlier one stopped. Raises UsageError for what does not fit, TrainingError when no trial succeeded.
     """
@@ -96,10 +103,10 @@ def tune(
         threads=max(1, torch.get_num_threads() // settings.jobs),
         mlflow=settings.mlflow,
         study=name,
+        training=dict(training or {}),
     )
     study = _open(name, settings, identity)
-    ended = study.get_trials(deepcopy=False, states=_DONE)
-    left = settings.trials - sum(not trial.user_attrs.get("stopped", False) for trial in ended)
+    left = settings.trials - len(_ended(study))
     say(f"study {name}: {settings.trials - max(left, 0)} trials done, {max(left, 0)} to go")
     if left > 0:
         deadline = time.monotonic() + limit if limit else None
@@ -119,14 +126,14 @@ def _run_all(
             run_trials(cluster, trials, settings, left, deadline, say)
         return
     if settings.jobs == 1:
-        _work(trials, study, left, timeout, say)
+        _work(trials, study, left, settings.trials, timeout, say)
         return
     # Every worker gets its share beforehand, so that together they make exactly as many trials as were asked for.
     shares = [left // settings.jobs + (number < left % settings.jobs) for number in range(settings.jobs)]
     context = get_context("spawn")
     workers = [
-        context.Process(target=_worker, args=(trials, study.study_name, settings, number, share, timeout))
-        for number, share in enumerate(shares)
+        context.Process(target=_worker, args=(trials, study.study_name, settings, share, timeout))
+        for share in shares
         if share
     ]
     for worker in workers:
@@ -145,34 +152,31 @@ def _run_all(
         say(f"{len(killed)} of {len(workers)} workers died ({killed}); the same command runs their trials again")
 
 
-def _worker(trials: Trials, name: str, settings: TuneSettings, number: int, share: int, timeout: float | None) -> None:
+def _worker(trials: Trials, name: str, settings: TuneSettings, share: int, timeout: float | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
-    work(trials, name, settings, number, share, timeout, lambda line: print(line, flush=True))
+    work(trials, name, settings, share, timeout, lambda line: print(line, file=sys.stderr, flush=True))
 
 
-def work(
-    trials: Trials, name: str, settings: TuneSettings, number: int, share: int, timeout: float | None, say: Any
-) -> None:
-    """Run `share` trials of the study, as worker `number` of several."""
-    # Workers with the same seed would all begin with the same trials.
-    study = _load(name, replace(settings, seed=settings.seed + 1000 * number), trials.epochs)
-    _work(trials, study, share, timeout, say)
+def work(trials: Trials, name: str, settings: TuneSettings, share: int, timeout: float | None, say: Any) -> None:
+    """Run `share` trials of the study, as one worker of several."""
+    _work(trials, _load(name, settings, trials.epochs), share, settings.trials, timeout, say)
 
 
-def _work(trials: Trials, study: optuna.Study, count: int, timeout: float | None, say: Any) -> None:
+def _work(trials: Trials, study: optuna.Study, count: int, most: int, timeout: float | None, say: Any) -> None:
+    """Run `count` trials, fewer when others have brought the study to `most` meanwhile."""
+
     def tell(study: optuna.Study, trial: FrozenTrial) -> None:
         said = " ".join(f"{value:.4f}" for value in trial.values or []) or trial.user_attrs.get("failure", "")
         chosen = ", ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
-        say(f"trial {trial.number} {trial.state.name.lower()} {said}  ({chosen})")
+        say(f"trial {trial.number} {fate(trial)} {said}  ({chosen})")
+        if len(_ended(study)) >= most:
+            study.stop()
 
     def objective(trial: optuna.Trial) -> float | tuple[float, ...]:
         try:
             return trials(trial)
         except (InksightError, RuntimeError, ValueError, MemoryError) as error:
             trial.set_user_attr("failure", f"{type(error).__name__}: {error}")
-            raise
-        except KeyboardInterrupt:
-            trial.set_user_attr("stopped", True)  # says nothing of its settings: another takes its place
             raise
 
     # A setting that makes training fail is a finding, not a reason to stop: what it raised is kept with the trial.
@@ -183,6 +187,19 @@ def _work(trials: Trials, study: optuna.Study, count: int, timeout: float | None
         callbacks=[tell],
         catch=(InksightError, RuntimeError, ValueError, MemoryError),
     )
+
+
+def fate(trial: FrozenTrial) -> str:
+    """Return how a trial ended, in a word; one that was stopped or killed says nothing of its settings."""
+    if trial.state == TrialState.FAIL:
+        return "failed" if "failure" in trial.user_attrs else "stopped"
+    return trial.state.name.lower()
+
+
+def _ended(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that count; another takes the place of one that was stopped."""
+    trials = study.get_trials(deepcopy=False)
+    return [trial for trial in trials if fate(trial) in ("complete", "pruned", "failed")]
 
 
 def found(study: optuna.Study) -> Found:
@@ -239,10 +256,6 @@ def _open(name: str, settings: TuneSettings, identity: dict[str, Any]) -> optuna
 
 
 def _load(name: str, settings: TuneSettings, epochs: int) -> optuna.Study:
-    samplers: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
-        "tpe": lambda: optuna.samplers.TPESampler(seed=settings.seed, n_startup_trials=max(4, settings.trials // 4)),
-        "random": lambda: optuna.samplers.RandomSampler(seed=settings.seed),
-    }
     pruners: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
         "hyperband": lambda: optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs),
         "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
@@ -252,7 +265,7 @@ def _load(name: str, settings: TuneSettings, epochs: int) -> optuna.Study:
         return optuna.load_study(
             study_name=name,
             storage=open_storage(),
-            sampler=samplers[settings.sampler](),
+            sampler=sampler_of(settings),
             pruner=pruners[settings.pruner](),
         )
 
