@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from inksight.cli.output import say
@@ -22,6 +22,7 @@ class Lines:
 
     def __init__(self) -> None:
         self.states: dict[str, str] = {}
+        self.failed: dict[tuple[str, str], str] = {}  # the first model that failed on this dataset for this reason
 
     def __enter__(self) -> Lines:
         return self
@@ -35,9 +36,14 @@ class Lines:
             if self.states.get(one.job.key, "waiting") != one.state:
                 self.states[one.job.key] = one.state
                 ended = sum(other.state in ("done", "failed") for other in progress)
-                say(f"[{ended}/{len(progress)}] {one.job.dataset} {one.job.model}: {_sentence(one)}")
+                before = None
                 if one.failure is not None:
-                    for line in failure_lines(one.failure):
+                    before = self.failed.get((one.job.dataset, one.failure.message))
+                    self.failed.setdefault((one.job.dataset, one.failure.message), one.job.model)
+                said = _sentence(one) if before is None else f"failed as {before} did"
+                say(f"[{ended}/{len(progress)}] {one.job.dataset} {one.job.model}: {said}")
+                if one.failure is not None and before is None:
+                    for line in failure_lines(one.failure.as_dict(), _FAILED_LINES):
                         say(f"    {line}")
 
 
@@ -84,7 +90,7 @@ def table(progress: Sequence[Progress], room: int) -> RichTable:
     made.add_column("")  # the only one that gives way where the terminal is narrow
     for one in (progress[at] for at in sorted(by_weight[: max(room, 1)])):
         note = _note(one) if one.state in ("done", "failed") else one.said
-        seconds = "" if one.before or one.state == "waiting" else _duration(one.seconds)
+        seconds = _duration(one.seconds) if one.seconds or one.state == "running" else ""  # those of this call
         cells = [Text(cell) for cell in (one.job.dataset, one.job.model, one.state, seconds)]
         made.add_row(*cells, Text(note, no_wrap=True, overflow="ellipsis"), style=_STYLES[one.state])
     return made
@@ -97,9 +103,10 @@ def watcher() -> Any:
     return Table() if sys.stderr.isatty() else Lines()
 
 
-def failure_lines(failure: Any, count: int = _FAILED_LINES) -> list[str]:
-    """Return what to print of a failed job below its line: where the log is, and its end."""
-    return [f"log: {failure.log}", *(f"| {line}" for line in failure.lines(count))]
+def failure_lines(failure: Mapping[str, Any], count: int | None = None) -> list[str]:
+    """Return what to print of a failed job below its line: what to do, where the log is, its last lines (`count`)."""
+    hint = [failure["hint"]] if failure["hint"] else []
+    return [*hint, f"log: {failure['log']}", *(f"| {line}" for line in failure["lines"][-(count or 0) :])]
 
 
 def _sentence(one: Progress) -> str:

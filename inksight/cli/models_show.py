@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,12 +36,13 @@ def list_versions(
             "" if version.accuracy is None else f"{version.accuracy:.2%}",
             (version.description.get("architecture") or {}).get("name", ""),
             len(version.description.get("classes") or []),
-            f"{version.bytes / 1e6:.2f}",
+            round(version.bytes / 1e6, 2),
             f"{version.created_at:%Y-%m-%d %H:%M}",
         ]
         for version in versions
     ]
-    print_table(["version", "aliases", "accuracy", "architecture", "classes", "MB", "made (UTC)"], rows)
+    columns = ["version", "aliases", "accuracy", "architecture", "classes", "MB", "made (UTC)"]
+    print_table(columns, rows, spare=["classes", "architecture", "MB", "made (UTC)"])
 
 
 def show(model: Reference, json: JsonFlag = False) -> None:
@@ -66,6 +67,7 @@ def show(model: Reference, json: JsonFlag = False) -> None:
         ["architecture", f"{architecture.get('name')} ({architecture.get('parameters') or 0:,} parameters)"],
         ["classes", f"{len(classes)}: {', '.join(classes[:12])}{', ...' if len(classes) > 12 else ''}"],
         ["dataset", f"{dataset.get('name')} ({str(dataset.get('sha256'))[:12]})"],
+        ["settings", _changed(facts["settings"] or {})],
         ["size", f"{version.bytes / 1e6:.2f} MB, SHA-256 {version.sha256[:12]}"],
         ["note", version.note or "none"],
     ]
@@ -85,3 +87,15 @@ def show(model: Reference, json: JsonFlag = False) -> None:
         )
         note = f" ({move.note})" if move.note else ""
         print(f"{move.at:%Y-%m-%d %H:%M} {move.action}: {move.alias} {came} -> {move.number}{forced}{note}")
+
+
+def _changed(settings: dict[str, Any]) -> str:
+    """Return the training settings that are not the defaults; the document of --json has all."""
+    from inksight.config import as_dict
+    from inksight.settings import TrainSettings
+
+    if not settings:
+        return "unknown"
+    defaults = as_dict(TrainSettings()) | {"name": settings.get("name")}
+    changed = [f"{name} {value}" for name, value in settings.items() if name in defaults and value != defaults[name]]
+    return ", ".join(changed) or "the defaults"

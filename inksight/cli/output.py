@@ -7,13 +7,18 @@ JSON document. Progress is a live bar on a terminal and plain lines elsewhere.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from inksight.errors import InksightError
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
@@ -37,25 +42,48 @@ def print_error(error: InksightError) -> None:
         print(f"  {error.hint}", file=sys.stderr)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def print_text(text: str) -> None:
+    """Print a paragraph on standard output, at a terminal broken between words."""
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+    print(text)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, spare: Sequence[str] = ()) -> None:
     """Print rows as an aligned table, without a head where no column has a name.
 
-    Numbers are right-aligned, floats get four significant digits.
+    Numbers are right-aligned, floats get four significant digits. Where a terminal is too narrow, columns of `spare`
+    are left out, the first ones first; only what is then still too wide is folded.
     """
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
-    rows = [list(row) for row in rows]
-    table = Table(box=box.SIMPLE_HEAD, show_header=any(columns))
-    for index, column in enumerate(columns):
-        numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
     # Off a terminal (a pipe, a log) rich assumes 80 columns and would fold; give it room instead.
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
+    rows = [list(row) for row in rows]
+    spared: set[str] = set()
+    table = _table(columns, rows, spared)
+    for column in spare:
+        if console.measure(table, options=console.options.update(width=10_000)).maximum <= console.width:
+            break
+        spared.add(column)
+        table = _table(columns, rows, spared)
     console.print(table)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], spared: set[str]) -> RichTable:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_header=any(columns))
+    kept = [index for index, column in enumerate(columns) if column not in spared]
+    for index in kept:
+        numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
+        table.add_column(columns[index], justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        cells = (row[index] for index in kept)
+        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells))
+    return table
 
 
 def say(message: str) -> None:

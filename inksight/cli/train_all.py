@@ -10,7 +10,7 @@ from typer.core import TyperCommand
 
 from inksight.cli.matrix_progress import failure_lines, watcher
 from inksight.cli.options import settings_options
-from inksight.cli.output import JsonFlag, print_json, print_table, say
+from inksight.cli.output import JsonFlag, print_json, print_table, print_text, say
 from inksight.config import read_toml, resolve
 from inksight.settings import ReportSettings, TrainAllSettings
 
@@ -19,6 +19,7 @@ _COLUMNS = (
     *("model", "accuracy", "95 % interval", "balanced", "worst class"),
     *("parameters", "MB", "ms", "trained", "version"),
 )
+_SPARE = ("parameters", "trained", "balanced", "worst class", "version", "MB")  # they are in the report too
 
 
 class SpacedLists(TyperCommand):
@@ -54,6 +55,7 @@ def train_all(
     settings = resolve(TrainAllSettings, file=config, options=options)
     report = resolve(ReportSettings, file=config)
     tables = read_toml(config) if config is not None else {}
+    from inksight.tuning.jobs import alike
     from inksight.tuning.matrix_report import write_matrix_report
     from inksight.tuning.train_all import train_all as run
 
@@ -67,13 +69,12 @@ def train_all(
         raise typer.Exit(130) from None
     found, page = write_matrix_report(matrix, max_latency_ms=report.max_latency_ms)
     show(found, page, as_json=as_json)
-    failures = matrix.failures()
-    for failure in failures:
-        say(f"failed: {failure.job.model} on {failure.job.dataset}: {failure.message}")
-        for line in failure_lines(failure, 8):
+    for failure in alike(found["failures"]):
+        say(f"failed: {', '.join(failure['models'])} on {failure['dataset']}: {failure['message']}")
+        for line in failure_lines(failure):
             say(f"    {line}")
-    if failures:
-        say(f"{len(failures)} of {len(matrix.jobs)} jobs failed; the same command tries them again")
+    if found["failures"]:
+        say(f"{len(found['failures'])} of {len(matrix.jobs)} jobs failed; the same command tries them again")
         raise typer.Exit(1)
 
 
@@ -85,8 +86,8 @@ def show(found: dict[str, Any], page: Path, *, as_json: bool) -> None:
     for dataset in found["datasets"]:
         print(f"\n{dataset['name']}")
         if dataset["pick"]:
-            print_table(_COLUMNS, [_cells(row) for row in dataset["rows"]])
-            print(f"for the games: {dataset['pick']['reference']}. {dataset['pick']['why']}")
+            print_table(_COLUMNS, [_cells(row) for row in dataset["rows"]], spare=_SPARE)
+            print_text(f"for the games: {dataset['pick']['reference']}. {dataset['pick']['why']}")
         else:
             print("no model was trained to the end")
     print(f"\nreport: {page}")

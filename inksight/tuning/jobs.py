@@ -17,6 +17,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -70,8 +71,20 @@ class Failure:
     log: Path
 
     def lines(self, count: int = LOG_LINES) -> list[str]:
-        """Return the last lines of the log."""
-        return log_lines(self.log, count)
+        """Return the last lines of the log that say more than the message and the hint."""
+        found = log_lines(self.log, count + 2)
+        return [line for line in found if self.message not in line and line.strip() != self.hint][-count:]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "dataset": self.job.dataset,
+            "model": self.job.model,
+            "message": self.message,
+            "hint": self.hint,
+            "log": str(self.log),
+            "lines": self.lines(),
+        }
 
 
 class Handle(Protocol):
@@ -193,12 +206,24 @@ def read_failure(job: Job, folder: Path) -> Failure | None:
     return Failure(job, said["message"], said["hint"], folder / "log.txt")
 
 
-def log_lines(log: Path, count: int) -> list[str]:
-    """Return the last non-empty lines of a log; empty when there is none."""
+def alike(failures: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return plain failures with those of one dataset and one message as one: an absent dataset fails all its models.
+
+    `models` names all of them; the log is the first's.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for one in failures:
+        group = found.setdefault((one["dataset"], one["message"]), {**one, "models": []})
+        group["models"].append(one["model"])
+    return list(found.values())
+
+
+def log_lines(log: Path, count: int, *, start: int = 0) -> list[str]:
+    """Return the last non-empty lines of a log, from byte `start` on; empty when there is none."""
     if not log.is_file():
         return []
     with open(log, "rb") as stream:
-        stream.seek(max(0, log.stat().st_size - 16_384))
+        stream.seek(max(start, log.stat().st_size - 16_384))
         lines = stream.read().decode(errors="replace").splitlines()
     return [line for line in lines if line.strip()][-count:]
 

@@ -46,17 +46,7 @@ def facts(matrix: Matrix, limit_ms: float) -> dict[str, Any]:
         "max_latency_ms": limit_ms,
         "jobs": len(matrix.jobs),
         "datasets": datasets,
-        "failures": [
-            {
-                "dataset": failure.job.dataset,
-                "model": failure.job.model,
-                "message": failure.message,
-                "hint": failure.hint,
-                "log": str(failure.log),
-                "lines": failure.lines(),
-            }
-            for failure in matrix.failures()
-        ],
+        "failures": [failure.as_dict() for failure in matrix.failures()],
         "processor": timings.get("processor", ""),
     }
 

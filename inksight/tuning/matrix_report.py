@@ -10,12 +10,15 @@ from inksight import plotting
 from inksight.evaluation import words
 from inksight.evaluation.report import data_uri, render_page
 from inksight.training.progress import duration
+from inksight.tuning.jobs import alike
 from inksight.tuning.leaderboard import facts
 from inksight.tuning.train_all import Matrix
 from inksight.workspace import write_text
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 
 def write_matrix_report(matrix: Matrix, *, max_latency_ms: float) -> tuple[dict[str, Any], Path]:
@@ -32,7 +35,7 @@ def write_matrix_report(matrix: Matrix, *, max_latency_ms: float) -> tuple[dict[
             plots[dataset["name"]] = data_uri(picture, "png")
     write_text(matrix.folder / "report.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     page = render_page(
-        "matrix.html.j2", f=found, plots=plots, lede=lede(found),
+        "matrix.html.j2", f=found, failures=alike(found["failures"]), plots=plots, lede=lede(found),
         pct=words.pct, span=words.span, count=words.count, num=words.num, duration=duration,
     )  # fmt: skip
     write_text(matrix.folder / "report.html", page)
@@ -68,8 +71,6 @@ def accuracy_against_latency(dataset: dict[str, Any], limit_ms: float) -> Figure
             low, high = row["accuracy_interval"]
             ax.vlines(row["latency_ms"], 100 * low, 100 * high, color=colour, linewidth=1.2)
             ax.scatter(row["latency_ms"], 100 * row["accuracy"], color=colour, s=24, zorder=3)
-            at = (row["latency_ms"], 100 * row["accuracy"])
-            ax.annotate(row["model"], at, xytext=(6, 3), textcoords="offset points", fontsize=8, color=colour)
         ax.set_xscale("log")
         fastest, slowest = (end(row["latency_ms"] for row in rows) for end in (min, max))
         ax.set_xlim(fastest / 2, slowest * 5)  # room for the names on the right
@@ -78,7 +79,22 @@ def accuracy_against_latency(dataset: dict[str, Any], limit_ms: float) -> Figure
         ax.xaxis.set_minor_formatter(NullFormatter())
         if limit_ms < 3 * slowest:  # further away the line would only squeeze the dots together
             ax.axvline(limit_ms, color=plotting.FAINT, zorder=0)
+            ax.text(limit_ms, 0.015, f" limit {limit_ms:g} ms", fontsize=7, transform=ax.get_xaxis_transform())
         ax.set_xlabel("ms per answer, one image on one thread")
         ax.set_ylabel("accuracy, %")
         ax.grid(axis="y")
+        _name_dots(figure, ax, dataset)
     return figure
+
+
+def _name_dots(figure: Figure, ax: Axes, dataset: dict[str, Any]) -> None:
+    """Write each model's name to the right of its dot, further down where another name stands already."""
+    figure.draw_without_rendering()  # only then are the places of the dots on the paper known
+    taken: list[Bbox] = []
+    for row in dataset["rows"]:  # the best first
+        colour = plotting.ACCENT if row["model"] == dataset["pick"]["model"] else plotting.INK
+        at = (row["latency_ms"], 100 * row["accuracy"])
+        name = ax.annotate(row["model"], at, xytext=(6, 3), textcoords="offset points", fontsize=8, color=colour)
+        while any(name.get_window_extent().overlaps(other) for other in taken):
+            name.xyann = (6, name.xyann[1] - 3)
+        taken.append(name.get_window_extent())

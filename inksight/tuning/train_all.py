@@ -204,7 +204,7 @@ def _run(
     matrix: Matrix, failed: set[str], at_once: int, runner: Runner, watch: Watch, say: Callable[[str], None]
 ) -> None:
     progress = {job.key: Progress(job) for job in matrix.jobs}
-    running: dict[str, tuple[Handle, float]] = {}
+    running: dict[str, tuple[Handle, float, int]] = {}
     waiting = []
     for job in matrix.jobs:
         one = progress[job.key]
@@ -220,13 +220,15 @@ def _run(
         while waiting or running:
             while waiting and len(running) < at_once:
                 job = waiting.pop(0)
-                running[job.key] = runner.start(job, matrix.folder_of(job)), time.monotonic()
+                log = matrix.folder_of(job) / "log.txt"
+                before = log.stat().st_size if log.is_file() else 0  # what earlier tries said
+                running[job.key] = runner.start(job, matrix.folder_of(job)), time.monotonic(), before
                 progress[job.key].state = "running"
-            for key, (handle, began) in list(running.items()):
+            for key, (handle, began, before) in list(running.items()):
                 one, folder = progress[key], matrix.folder / key
                 ended = handle.done()
                 one.seconds = time.monotonic() - began
-                one.said = next(iter(log_lines(folder / "log.txt", 1)), "")
+                one.said = next(iter(log_lines(folder / "log.txt", 1, start=before)), "")
                 if ended:
                     del running[key]
                     one.result = read_result(folder)
@@ -239,7 +241,7 @@ def _run(
         interrupted = isinstance(error, KeyboardInterrupt)
         if interrupted and running:
             say("stopping: the jobs write their last checkpoints (Ctrl-C again: without)")
-        _stop([handle for handle, _ in running.values()])
+        _stop([handle for handle, _, _ in running.values()])
         for key in running:
             progress[key].state = "stopped"
         if interrupted:

@@ -38,13 +38,17 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         "log": "/home/somebody/inksight-home/matrices/pets+quickdraw20-1f2e3d4c/pets-shallow/log.txt",
         "lines": ["trial 0 fail   (" + "model.hog_orientations=10, " * 12 + ")"],
     }  # fmt: skip
+    absent = (
+        "https://storage.example.org/" + "quickdraw_dataset/full/numpy_bitmap/" * 4 + "sun.npy: there is no such file"
+    )
+    failures = [failure, *({**failure, "dataset": "x", "model": model, "message": absent} for model in ("a", "b"))]
     datasets = [
         {"name": "quickdraw20", "rows": rows, "pick": choose(rows, 50)},
         {"name": "pets", "rows": [], "pick": None},
     ]
     found = {
-        "matrix": "pets+quickdraw20-1f2e3d4c", "max_latency_ms": 50, "jobs": 5, "datasets": datasets,
-        "failures": [failure], "processor": "a processor",
+        "matrix": "pets+quickdraw20-1f2e3d4c", "max_latency_ms": 50, "jobs": 7, "datasets": datasets,
+        "failures": failures, "processor": "a processor",
     }  # fmt: skip
     monkeypatch.setattr(matrix_report, "facts", lambda matrix, limit: found)
     _, path = write_matrix_report(Matrix(tmp_path), max_latency_ms=50)
@@ -66,8 +70,9 @@ def test_it_fits_and_can_be_read(page: str, browser: Any, width: int, scheme: st
             lambda request: None if request.url.startswith(("file:", "data:")) else problems.append(request.url),
         )
         tab.goto(page)
-        assert "3 of 5 trainings are done. 1 failed" in tab.inner_text(".lede")
+        assert "3 of 7 trainings are done. 3 failed" in tab.inner_text(".lede")
         assert "1 is not finished" in tab.inner_text(".lede")
+        assert tab.locator("#failed h3").all_inner_texts() == ["shallow on pets", "a, b on x"]
         root = "document.documentElement."
         assert tab.evaluate(f"{root}scrollWidth <= {root}clientWidth"), "the page can be pushed sideways"
         if width > 1000:
@@ -85,3 +90,15 @@ def test_it_fits_and_can_be_read(page: str, browser: Any, width: int, scheme: st
         assert problems == []
     finally:
         context.close()
+
+
+def test_names_in_the_plot_do_not_cover_each_other() -> None:
+    rows = [told("simple_cnn", 500, 19.3, 3_000_000), told("sketchnet-m", 500, 21.3, 2_000_000)]
+    rows += [told("sketchnet-s", 499, 20.0, 1_000_000)]
+    figure = matrix_report.accuracy_against_latency(
+        {"name": "pets", "rows": rows, "pick": {"model": "simple_cnn"}}, 500
+    )
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == 3
+    assert not any(one.overlaps(other) for at, one in enumerate(boxes) for other in boxes[:at])

@@ -49,7 +49,9 @@ def test_one_failure_does_not_stop_the_rest(tmp_path: Path) -> None:
     failures = {failure.job.dataset: failure for failure in matrix.failures()}
     assert "single class" in failures["alone"].message
     assert "does not exist" in failures["absent"].message
-    assert all(failure.log.is_file() and failure.lines() for failure in failures.values())
+    assert all(failure.message in failure.log.read_text() for failure in failures.values())
+    told = [*failures["absent"].lines(), *failures["alone"].lines()]
+    assert not any("single class" in line or "does not exist" in line for line in told), "said twice"
 
     found, page = write_matrix_report(matrix, max_latency_ms=50)
     by_name = {dataset["name"]: dataset for dataset in found["datasets"]}
@@ -143,7 +145,7 @@ def epochs_of(folder: Path, home: Path) -> list[dict[str, Any]]:
 def test_each_job_tunes_first(tmp_path: Path, home: Path) -> None:
     data = write_bars(tmp_path / "bars.h5", counts=(60, 60))
     config = tmp_path / "mine.toml"
-    config.write_text("[train]\ntensorboard = false\n[tune]\nepochs = 1\n")
+    config.write_text("[train]\ntensorboard = false\nbatch_size = 24\n[tune]\nepochs = 1\n")
     words = [sys.executable, "-m", "inksight", "train-all", "--models", "simple_cnn", "--datasets", str(data)]
     words += ["--tune", "--trials", "2", "--epochs", "1", "--config", str(config), "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -156,6 +158,28 @@ def test_each_job_tunes_first(tmp_path: Path, home: Path) -> None:
     assert used["settings"]["learning_rate"] == best.settings["learning_rate"]
     assert used["architecture"]["options"]["dropout"] == best.options["dropout"]
     assert used["settings"]["tensorboard"] is False
+    # What holds for every training holds in the trials too: they would otherwise search for something else.
+    for number in range(2):
+        tried = json.loads(
+            (home / "tuning" / row["study"]["name"] / f"trial-000{number}" / "settings.json").read_text()
+        )
+        assert tried["settings"]["batch_size"] == used["settings"]["batch_size"] == 24
+
+
+def test_what_fails_all_models_is_told_once(tmp_path: Path, home: Path) -> None:
+    words = ["-m", "inksight", "train-all", "--models", "simple_cnn", "convnet", "shallow", "--name", "m"]
+    words += ["--datasets", str(tmp_path / "absent.h5")]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    reason = f"dataset file '{tmp_path}/absent.h5' does not exist"
+    assert done.stderr.count(reason) == 2, "when it happens, and at the end"
+    assert "absent shallow: failed as simple_cnn did" in done.stderr
+    assert f"failed: simple_cnn, convnet, shallow on absent: {reason}" in done.stderr
+    assert "3 of 3 jobs failed" in done.stderr
+    folder = home / "matrices" / "m"
+    assert (folder / "report.html").read_text().count(reason.replace("'", "&#39;")) == 1
+    listed = json.loads((folder / "report.json").read_text())["failures"]
+    assert [failure["model"] for failure in listed] == ["simple_cnn", "convnet", "shallow"]
 
 
 def test_a_job_that_is_killed_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
