@@ -11,10 +11,12 @@ import typer
 from inksight.cli.options import settings_options
 from inksight.cli.output import JsonFlag, print_json, say
 from inksight.config import resolve
+from inksight.errors import GateError
 from inksight.settings import GateSettings
 
 if TYPE_CHECKING:
     from inksight.registry import Promotion
+    from inksight.registry.gates import Answer
 
 AliasOption = Annotated[str, typer.Option(help="The alias to move.")]
 
@@ -38,6 +40,7 @@ def promote(
     """Point an alias at a version if it passes the gates against the version it points at now."""
     from inksight import registry
     from inksight.registry.evidence import gather
+    from inksight.registry.gates import Refused
     from inksight.registry.versions import parse
 
     settings = resolve(GateSettings, file=config, options=options)
@@ -46,9 +49,15 @@ def promote(
         newest = other is None and number is None
         version = store.versions(name)[0] if newest else store.find(model)
         evidence = gather(store, version, alias, data) if data else None
-        done = store.promote(
-            name, version.number, alias=alias, settings=settings, evidence=evidence, force=force, note=note
-        )
+        try:
+            done = store.promote(
+                name, version.number, alias=alias, settings=settings, evidence=evidence, force=force, note=note
+            )
+        except Refused as error:
+            if json:
+                raise
+            _say(error.answers)
+            raise GateError(error.short, hint=error.hint) from None
     _print(done, json)
 
 
@@ -67,12 +76,16 @@ def rollback(
     _print(done, json)
 
 
+def _say(answers: list[Answer]) -> None:
+    for answer in answers:
+        say(f"{'passed' if answer.passed else 'FAILED'}  {answer.gate}: {answer.detail}")
+
+
 def _print(done: Promotion, json: bool) -> None:
     if json:
         print_json(done.as_dict())
         return
-    for answer in done.answers:
-        say(f"{'passed' if answer.passed else 'FAILED'}  {answer.gate}: {answer.detail}")
+    _say(done.answers)
     name = f"{done.version.name}@{done.alias}"
     if not done.moved:
         print(f"{name} is {done.version.ref} already")

@@ -107,7 +107,7 @@ def promote(
         answers = gates.judge(candidate, champion, settings, evidence=evidence, latency_ms=latency)
         passed = all(answer.passed for answer in answers)
         if not passed and not force:
-            raise gates.refusal(candidate, alias, answers)
+            raise gates.Refused(candidate, alias, answers)
         forced = force and not passed
         _point(session, name, alias, pointer, candidate.id, "promote", forced, [a.as_dict() for a in answers], note)
         session.flush()

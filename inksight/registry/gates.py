@@ -98,13 +98,17 @@ def judge(
     return [*answers, *(evidence.further if evidence else ())]
 
 
-def refusal(candidate: Version, alias: str, answers: list[Answer]) -> GateError:
-    """Return the error that states the gates that did not pass."""
-    failed = [answer for answer in answers if not answer.passed]
-    return GateError(
-        f"{candidate.ref} does not become {alias}: " + "; ".join(f"[{a.gate}] {a.detail}" for a in failed),
-        hint="Improve the model, change the gate's limit, or promote with --force, which is recorded.",
-    )
+class Refused(GateError):
+    """Gates said no; the message states those with their numbers, `answers` has all, `short` only their names."""
+
+    def __init__(self, candidate: Version, alias: str, answers: list[Answer]) -> None:
+        failed = [answer for answer in answers if not answer.passed]
+        super().__init__(
+            f"{candidate.ref} does not become {alias}: " + "; ".join(f"[{a.gate}] {a.detail}" for a in failed),
+            hint="Improve the model, change the gate's limit, or promote with --force, which is recorded.",
+        )
+        self.answers = answers
+        self.short = f"{candidate.ref} does not become {alias}: refused by {', '.join(a.gate for a in failed)}"
 
 
 def measure_latency(folder: Path) -> float:

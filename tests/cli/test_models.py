@@ -31,12 +31,18 @@ def test_the_whole_life_of_a_model(tmp_path: Path) -> None:
     inksight("models", "promote", "doodle:1")
     assert "is doodle:2 now, was doodle:1" in inksight("models", "promote", "doodle:2").stdout
     refused = inksight("models", "promote", "doodle", code=1)
-    assert "88.00% against 92.00%" in refused.stderr
+    assert refused.stderr.count("88.00% against 92.00%") == 1
+    assert "passed  parity" in refused.stderr
+    assert "refused by overall\n" in refused.stderr
+    asked = json.loads(inksight("models", "promote", "doodle", "--json", code=1).stdout)
+    assert "88.00% against 92.00%" in asked["error"]["message"]
     assert "--force" in refused.stderr
     forced = json.loads(inksight("models", "promote", "doodle", "--force", "--note", "demo", "--json").stdout)
     assert forced["forced"]
     assert [gate["gate"] for gate in forced["gates"] if not gate["passed"]] == ["overall"]
-    assert "FORCED against overall (demo)" in inksight("models", "show", "doodle:3").stdout
+    shown = inksight("models", "show", "doodle:3").stdout
+    assert "FORCED against overall (demo)" in shown
+    assert "epochs 3 " in shown
     assert "doodle:2 now" in inksight("models", "rollback", "doodle").stdout
     assert "kept doodle:2: is champion" in inksight("models", "clean", "--keep", "1", "--dry-run").stdout
     listed = json.loads(inksight("models", "list", "--json").stdout)
