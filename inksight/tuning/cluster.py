@@ -1,7 +1,7 @@
 """A connection to a Ray cluster, and what its machines are told so that they find the same database and artefacts.
 
 Not guaranteed: secrecy within the cluster. The database's address and the S3 keys travel to every worker, and Ray
-itself lets in whoever reaches its ports: run it in a network of its own.
+encrypts nothing: run it in a network of its own.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ def connected(address: str) -> Iterator[Cluster]:
     local = address == LOCAL
     if not local:
         _check(address, workspace())
+        _take_token()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         ray = importlib.import_module("ray")
@@ -69,12 +70,23 @@ def connected(address: str) -> Iterator[Cluster]:
     except (OSError, RuntimeError, ValueError) as error:
         raise UnavailableError(
             f"--ray {address}: no cluster answers: {str(error).strip().splitlines()[0]}",
-            hint=f"This machine must be one of the cluster's: ray start --address {address} --num-cpus 0",
+            hint=f"This machine must be one of the cluster's (ray start --address {address} --num-cpus 0) and have its"
+            " token, if it wants one, in ~/.ray/auth_token.",
         ) from None
     try:
         yield Cluster(ray, local=local)
     finally:
         ray.shutdown()
+
+
+def _take_token() -> None:
+    """Let Ray show its token where there is one: `ray start --head` then asks for it, and clients by default do not.
+
+    To be called before ray is imported. A cluster without tokens lets in one that shows a token, too.
+    """
+    given = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if given or (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def passed_on(environ: Mapping[str, str], place: Workspace, *, local: bool) -> dict[str, str]:

@@ -32,16 +32,19 @@ MARK = "INKSIGHT_TEST_CLUSTER"
 
 
 class Nodes:
-    """A cluster of one head and two nodes with homes of their own; see ray_nodes.py."""
+    """A cluster of one head and two nodes with homes of their own, which asks for a token; see ray_nodes.py."""
 
     def __init__(self, folder: Path) -> None:
         self.homes = [folder / "node-0", folder / "node-1"]
         self.mark = uuid.uuid4().hex
+        self.token = folder / "token"
+        self.token.write_text(uuid.uuid4().hex + uuid.uuid4().hex)
+        secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token)}
         without_home = {name: value for name, value in os.environ.items() if name != "INKSIGHT_HOME"}
         with open(folder / "cluster.log", "wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.tuning.ray_nodes", *map(str, self.homes)],
-                env={**without_home, "PYTHONPATH": str(REPOSITORY), MARK: self.mark},
+                env={**without_home, "PYTHONPATH": str(REPOSITORY), MARK: self.mark, **secret},
                 cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
                 start_new_session=True,
             )  # fmt: skip
@@ -104,6 +107,7 @@ def nodes(cluster: Nodes, postgres_url: str, s3_root: str, monkeypatch: pytest.M
     """Two machines that share a database and a bucket, and one that commands them."""
     monkeypatch.setenv("INKSIGHT_DATABASE_URL", postgres_url)
     monkeypatch.setenv("INKSIGHT_ARTIFACTS", s3_root)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(cluster.token))
     return cluster
 
 
