@@ -8,6 +8,7 @@ nothing.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,9 +119,14 @@ def process_group() -> Iterator[Group]:
         if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
             raise
         raise TrainingError(
-            f"the connection to another process of this training was lost ({str(error).splitlines()[0]})",
+            f"the connection to another process of this training was lost ({_first_sentence(str(error))})",
             hint="The run stays at its last checkpoint: --resume goes on.",
         ) from error
     finally:
         if joined:
             distributed.destroy_process_group()
+
+
+def _first_sentence(text: str) -> str:
+    """Return what happened, of a message of gloo: `[file:line] What happened. What to do and good wishes`."""
+    return re.sub(r"^\[\S+:\d+\] ", "", text.splitlines()[0]).partition(". ")[0]

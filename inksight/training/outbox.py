@@ -86,17 +86,16 @@ class Outbox:
         try:
             message()
         except Exception as error:  # noqa: BLE001  (whatever a client library raises, the training must go on)
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
             if self._may_pass(error):
                 if not self._away:
                     self._notes.append(
                         f"{self._name} does not answer; the training goes on, and what it misses is sent when it is"
-                        f" back: {reason}"
+                        f" back: {_line(_root(error))}"
                     )
                 self._away = True
                 return False
             if not self.refused:
-                self._notes.append(f"{self._name} refuses what it is sent; this is left out: {reason}")
+                self._notes.append(f"{self._name} refuses what it is sent; this is left out: {_line(error)}")
             self.refused += 1
         if self._away:
             self._notes.append(f"{self._name} answers again and gets what it missed")
@@ -106,3 +105,14 @@ class Outbox:
             self._moved_at = time.monotonic()
             self._changed.notify_all()
         return True
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return what an error began with: clients of HTTP wrap a refused connection four times, in a paragraph."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return error
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

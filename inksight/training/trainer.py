@@ -7,6 +7,7 @@ taken in another order.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -385,6 +386,8 @@ def _judge_and_save(
             data={"name": dataset.name, "sha256": dataset.sha256},
         )  # fmt: skip
         summary = evaluation.summary
+    for half in folder.glob(".bundle.*.tmp"):  # of a process that was killed while it saved
+        shutil.rmtree(half)
     bundle.save(
         folder / "bundle", model,
         name=folder.name if settings.name else None,

@@ -66,6 +66,21 @@ def test_an_outage_that_lasts_is_told_once_and_given_up(monkeypatch: pytest.Monk
     assert server.outages[1] >= tries - 1, "nothing is sent any more, apart from what was under way"
 
 
+def test_an_outage_is_told_by_what_it_began_with() -> None:
+    def refused(tries: list[None] = []) -> None:  # noqa: B006
+        tries.append(None)
+        if len(tries) == 1:
+            try:
+                raise ConnectionRefusedError(111, "Connection refused")
+            except OSError as error:
+                raise ConnectionError("HTTPConnectionPool(host='x'): Max retries exceeded with url: /api") from error
+
+    line = box()
+    line.put(refused)
+    assert line.close(patience=60, longest=60) == 0
+    assert line.notes()[0].endswith("is sent when it is back: [Errno 111] Connection refused")
+
+
 def test_a_server_that_hangs_is_left_behind() -> None:
     line, answer = box(), threading.Event()
     line.put(lambda: answer.wait(100) and None)

@@ -61,3 +61,14 @@ def test_steps_end_a_training_within_a_pass_and_at_the_lowest_rate(tmp_path: Pat
     )  # fmt: skip
     assert [entry["step"] for entry in done.history] == [4, 6]
     assert done.history[-1]["learning_rate"] < 1e-6 < done.history[0]["learning_rate"]
+
+
+def test_half_a_bundle_does_not_stay(tmp_path: Path) -> None:
+    data = write_bars(tmp_path / "bars.h5", counts=(20, 20))
+    options: dict[str, Any] = {"epochs": 1, "tensorboard": False, "threads": 1, "quiet": True}
+    folder = tmp_path / "run"
+    train(data, model="simple_cnn", run_dir=folder, finish=False, **options)
+    (folder / ".bundle.0123abcd.tmp").mkdir()  # of a process that was killed while it saved
+    (folder / ".bundle.0123abcd.tmp" / "model.onnx").write_bytes(b"half")
+    train(data, model="simple_cnn", run_dir=folder, resume=True, **options)
+    assert sorted(path.name for path in folder.glob("*bundle*")) == ["bundle"]
