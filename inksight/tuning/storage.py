@@ -6,22 +6,28 @@ like ours they are migrated with Alembic, and two sets of migrations cannot shar
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from inksight.errors import UnavailableError
+from inksight.errors import InksightError, UnavailableError
 from inksight.registry.database import opening
 from inksight.workspace import workspace
 
 SCHEMA = "tuning"
 # A worker that was killed stops answering; after a grace period of two minutes its trial is failed and tried again.
 HEARTBEAT_SECONDS = 30
+# A server that restarts in the middle of a search is waited for so long.
+PATIENCE = 300.0
 # Optuna asks which tables are there and then makes them: two that meet a new database at once fail.
 _OPENING_LOCK = 0x1D5168  # the advisory lock's number on PostgreSQL; beside the registry's
 
@@ -47,7 +53,9 @@ def open_storage() -> RDBStorage:
                 connection.commit()  # the lock is the connection's and stays until that is closed
                 # No pool: studies are opened often and briefly, and a server that was restarted is met afresh.
                 options = {"connect_args": {"options": f"-csearch_path={SCHEMA}"}, "poolclass": NullPool}
-                return _storage(url, options)
+                storage = _storage(url, options)
+                event.listen(storage.engine, "do_connect", _connect)
+                return storage
         finally:
             engine.dispose()
     except DBAPIError as error:
@@ -62,3 +70,37 @@ def _storage(url: URL, options: dict[str, Any]) -> RDBStorage:
         heartbeat_interval=HEARTBEAT_SECONDS,
         heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=2),
     )
+
+
+def _connect(dialect: Any, record: Any, cargs: Any, cparams: Any) -> Any:
+    """Connect to a server that has answered before, and may be restarting."""
+    end, told = time.monotonic() + PATIENCE, False
+    while True:
+        try:
+            return dialect.connect(*cargs, **cparams)
+        except dialect.loaded_dbapi.OperationalError:
+            if time.monotonic() > end:
+                raise
+            if not told:
+                print(
+                    f"the database does not answer; waiting up to {PATIENCE:.0f} s for it", file=sys.stderr, flush=True
+                )
+                told = True
+            time.sleep(1)
+
+
+@contextmanager
+def outages_told() -> Iterator[None]:
+    """Turn what the loss of the database raises inside the block into UnavailableError."""
+    try:
+        yield
+    except InksightError:
+        raise
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, DBAPIError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        reason = str(cause.orig).strip().splitlines()[0]
+        raise UnavailableError(f"the database was lost: {reason}", hint="The same command goes on with it.") from None

@@ -21,12 +21,12 @@ from inksight import models
 from inksight.config import resolve
 from inksight.data import open_dataset
 from inksight.data.ensure import ensure_dataset
-from inksight.errors import ConflictError, InksightError, TrainingError, UsageError, unknown
+from inksight.errors import ConflictError, InksightError, TrainingError, UnavailableError, UsageError, unknown
 from inksight.settings import TuneSettings
 from inksight.training.mlflow_tracker import check_address
 from inksight.tuning.sampling import sampler_of
 from inksight.tuning.spaces import load_space, split_values
-from inksight.tuning.storage import open_storage
+from inksight.tuning.storage import open_storage, outages_told
 from inksight.tuning.trial import CURVES, Trials, direction
 from inksight.workspace import workspace
 
@@ -110,8 +110,10 @@ def tune(
     say(f"study {name}: {settings.trials - max(left, 0)} trials done, {max(left, 0)} to go")
     if left > 0:
         deadline = time.monotonic() + limit if limit else None
-        _run_all(trials, study, settings, left, deadline, say)
-    return found(study)
+        with outages_told():
+            _run_all(trials, study, settings, left, deadline, say)
+    with outages_told():
+        return found(study)
 
 
 def _run_all(
@@ -154,7 +156,16 @@ def _run_all(
 
 def _worker(trials: Trials, name: str, settings: TuneSettings, share: int, timeout: float | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
-    work(trials, name, settings, share, timeout, lambda line: print(line, file=sys.stderr, flush=True))
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    try:
+        with outages_told():
+            work(trials, name, settings, share, timeout, say)
+    except UnavailableError as error:
+        say(f"error: {error.message}")
+        sys.exit(1)
 
 
 def work(trials: Trials, name: str, settings: TuneSettings, share: int, timeout: float | None, say: Any) -> None:

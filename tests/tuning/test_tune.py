@@ -21,14 +21,15 @@ from inksight.bundle.graph import to_onnx
 from inksight.bundle.network import Network
 from inksight.config import resolve
 from inksight.data import DatasetWriter
-from inksight.errors import ConflictError, NotFoundError, TrainingError, UsageError
+from inksight.errors import ConflictError, NotFoundError, TrainingError, UnavailableError, UsageError
 from inksight.models.preprocess import Preprocess
 from inksight.settings import TrainSettings, TuneSettings
-from inksight.tuning import best_trial, trial, tune
+from inksight.tuning import best_trial, storage, trial, tune
 from inksight.tuning.report import write_report
 from inksight.tuning.spaces import load_space, parse_space, split_values
 from inksight.tuning.storage import open_storage
 from inksight.tuning.study import seconds
+from tests.servers import PostgresServer
 
 
 @dataclass
@@ -90,6 +91,45 @@ def test_goes_on_where_it_stopped(dataset: Path, monkeypatch: pytest.MonkeyPatch
     assert sum(tune(dataset, model="simple_cnn", trials=8, epochs=2).counts.values()) == 8
     with pytest.raises(ConflictError, match="is about model simple_cnn"):
         tune(dataset, model="convnet", trials=9, epochs=2, study=first.best.study)
+
+
+@pytest.mark.postgres
+def test_a_database_that_restarts_is_waited_for(
+    dataset: Path,
+    postgres_server: PostgresServer,
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("INKSIGHT_DATABASE_URL", postgres_url)
+    starter = threading.Timer(3, postgres_server.start)
+    begun: list[int] = []
+
+    def interrupted(data: Path, **rest: Any) -> PlantedRun:
+        begun.append(len(begun))
+        if len(begun) == 2:
+            postgres_server.stop()
+            starter.start()
+        return planted(data, **rest)
+
+    monkeypatch.setattr(trial, "train", interrupted)
+    found = tune(dataset, model="simple_cnn", trials=3, epochs=1)
+    starter.join()
+    assert found.counts == {"complete": 3}
+    assert "the database does not answer; waiting" in capfd.readouterr().err
+
+    def lost(data: Path, **rest: Any) -> PlantedRun:
+        postgres_server.stop()
+        return planted(data, **rest)
+
+    monkeypatch.setattr(trial, "train", lost)
+    monkeypatch.setattr(storage, "PATIENCE", 0.5)
+    try:
+        with pytest.raises(UnavailableError, match="the database was lost") as caught:
+            tune(dataset, model="simple_cnn", trials=5, epochs=1)
+    finally:
+        postgres_server.start()
+    assert "goes on" in caught.value.hint
 
 
 @pytest.mark.usefixtures("any_database")
