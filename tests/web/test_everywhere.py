@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from inksight.errors import InksightError
 from tests.web.test_draw import CONTRASTS, PHONE
 
 pytestmark = pytest.mark.browser
@@ -58,3 +59,19 @@ def test_every_view_reads_well(visit: Callable[..., Any], scheme: str, locale: s
         assert 0 <= current["x"] <= current["x"] + current["width"] <= size["width"], (
             f"{view}: not in sight in the menu"
         )
+
+
+def test_what_the_server_refuses_is_said_in_french(visit: Callable[..., Any]) -> None:
+    """The server speaks English; its own words follow, since they name the value."""
+    errors = [InksightError]
+    for error in errors:
+        errors += error.__subclasses__()
+    codes = {error.code for error in errors if error.http_status < 500 or error.http_status == 503}
+    assert {"rate_limited", "busy", "too_large", "conflict"} <= codes
+    said = "(error) => import('/web/js/parts.js').then(({ reason }) => reason(error))"
+    french, english = visit(locale="fr-FR"), visit()
+    for code in sorted(codes):
+        error = {"code": code, "message": "more than 5 per second", "hint": "Slow down."}
+        assert re.fullmatch(r"[A-ZÀ-Ü].*\. \(more than 5 per second\)", french.evaluate(said, error)), code
+        assert english.evaluate(said, error) == "more than 5 per second Slow down."
+    assert french.evaluate(said, {"code": "offline", "message": ""}).startswith("Le serveur ne répond pas")

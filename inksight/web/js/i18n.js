@@ -27,6 +27,12 @@ export function t(key, values = {}) {
   return text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
 }
 
+// What an error of the server says in the reader's language; the server itself speaks English.
+export function failure({ code, message, hint = "" }) {
+  const said = LANGUAGES[current].errors[code];
+  return said ? `${said} (${message})` : `${message} ${hint}`.trim();
+}
+
 export const label = (name) => LANGUAGES[current].labels[name] ?? name;
 
 export const percent = (share, digits = 0) =>

@@ -5,14 +5,14 @@
 //   clock.start(20); clock.correct(12.5); clock.stop();
 
 import { h, icon } from "./dom.js";
-import { number, t } from "./i18n.js";
+import { failure, number, t } from "./i18n.js";
 
 // button("plain-button", "Next", next, { image: "pencil", disabled: true })
 export const button = (kind, text, onclick, { image = null, ...properties } = {}) =>
   h("button", { class: kind, type: "button", onclick, ...properties }, image && icon(image), text);
 
-// Why something failed, for people: the server's words, or that it does not answer.
-export const reason = (error) => (error.message ? `${error.message} ${error.hint ?? ""}`.trim() : t("status.offline"));
+// Why something failed, for people: what the server says, or that it does not answer.
+export const reason = (error) => (error.message ? failure(error) : t("status.offline"));
 
 // A line that is only read aloud, when its text changes.
 export const makeSpoken = () => h("p", { class: "unseen", role: "status", "aria-live": "polite" });

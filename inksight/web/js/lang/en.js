@@ -1,5 +1,6 @@
 export default {
   name: "English",
+  errors: {},
   labels: {},
   texts: {
     "shell.skip": "Skip to the drawing",
