@@ -63,7 +63,7 @@ def test_every_view_reads_well(visit: Callable[..., Any], scheme: str, locale: s
 
 def test_what_the_server_refuses_is_said_in_french(visit: Callable[..., Any]) -> None:
     """The server speaks English; its own words follow, since they name the value."""
-    errors = [InksightError]
+    errors: list[type[InksightError]] = [InksightError]
     for error in errors:
         errors += error.__subclasses__()
     codes = {error.code for error in errors if error.http_status < 500 or error.http_status == 503}
