@@ -71,7 +71,7 @@ def test_what_the_server_refuses_is_said_in_french(visit: Callable[..., Any]) ->
     said = "(error) => import('/web/js/parts.js').then(({ reason }) => reason(error))"
     french, english = visit(locale="fr-FR"), visit()
     for code in sorted(codes):
-        error = {"code": code, "message": "more than 5 per second", "hint": "Slow down."}
-        assert re.fullmatch(r"[A-ZÀ-Ü].*\. \(more than 5 per second\)", french.evaluate(said, error)), code
-        assert english.evaluate(said, error) == "more than 5 per second Slow down."
+        refusal = {"code": code, "message": "more than 5 per second", "hint": "Slow down."}
+        assert re.fullmatch(r"[A-ZÀ-Ü].*\. \(more than 5 per second\)", french.evaluate(said, refusal)), code
+        assert english.evaluate(said, refusal) == "more than 5 per second Slow down."
     assert french.evaluate(said, {"code": "offline", "message": ""}).startswith("Le serveur ne répond pas")
