@@ -69,11 +69,11 @@ def perform(job: Job) -> dict[str, Any]:
         raise DataError(f"{job.dataset} has no images to judge by", hint="Prepare it with a test or validation split.")
     with closing(registry.open()) as store:
         version = _registered(store, run.bundle, job)
+        print(f"accuracy {run.metrics['accuracy']:.1%}; registered as {version.ref}", flush=True)
         if job.keep is not None:
             done = store.clean(job.name, keep=job.keep, failed=True)
             print(f"clean-up: removed {len(done.removed)} versions, {done.uploads} failed uploads", flush=True)
     description = bundle.describe(run.bundle)
-    print(f"accuracy {run.metrics['accuracy']:.1%}; registered as {version.ref}", flush=True)
     return {
         "job": job.key,
         "dataset": {"name": job.dataset, "sha256": job.sha256, "path": job.data},
