@@ -4,8 +4,8 @@
     exported("predictions.jsonl")                      # one JSON object per line, as the service exports it
     expected(classifier, "quickdraw20.h5")             # what the model answers on drawings that it was judged on
 
-Answers to the same input (equal hash) count once. Memory: at most 50,000 answers of a period are taken, the newest;
-inputs are looked at for at most 5,000 of them, spread evenly.
+Answers to the same input (equal hash) count once, what a shadow said does not count. Memory: at most 50,000 answers of
+a period are taken, the newest; inputs are looked at for at most 5,000 of them, spread evenly.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def logged(
     wanted = (
         select(Prediction, Correction.correct)
         .outerjoin(Correction, Correction.prediction_id == Prediction.id)
-        .where(Prediction.model == model, Prediction.at >= start, Prediction.at < end)
+        .where(Prediction.model == model, Prediction.at >= start, Prediction.at < end, Prediction.given())
         .order_by(Prediction.at.desc())
         .limit(MOST)
     )
@@ -83,7 +83,8 @@ def exported(path: str | Path) -> Sample:
         for number, line in enumerate(stream, start=1):
             if line.strip():
                 rows.append(_row(line, f"{path}:{number}"))
-    return sample(file.name, rows[-MOST:])
+    given = [row for row in rows if not (isinstance(row.get("extra"), dict) and "shadow_of" in row["extra"])]
+    return sample(file.name, given[-MOST:])
 
 
 def expected(classifier: Classifier, data: str | Path) -> Sample:

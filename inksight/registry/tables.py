@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    ColumnElement,
     DateTime,
     Dialect,
     ForeignKey,
@@ -147,7 +148,10 @@ class LeaseRow(Base):
 
 
 class Prediction(Base):
-    """One answer that a server gave. `input` (the drawing itself) only where the setting allows."""
+    """One answer that a server gave. `input` (the drawing itself) only where the setting allows.
+
+    What a shadow said beside an answer is here too, with `shadow_of` in `extra`; `given` leaves it out.
+    """
 
     __tablename__ = "predictions"
     __table_args__ = (Index("ix_predictions_at", "at"), Index("ix_predictions_model", "model", "version", "at"))
@@ -164,6 +168,12 @@ class Prediction(Base):
     input_sha256: Mapped[str] = mapped_column(String(64))
     input: Mapped[dict[str, Any] | None]
     extra: Mapped[dict[str, Any] | None]
+
+    @classmethod
+    def given(cls) -> ColumnElement[bool]:
+        """Return the condition that somebody got the answer."""
+        condition: ColumnElement[bool] = cls.extra["shadow_of"].as_string().is_(None)
+        return condition
 
 
 class Correction(Base):

@@ -19,7 +19,7 @@ SHOWN = 50
 
 
 def replay(storage: Storage, model: str, version: int, *, limit: int) -> dict[str, Any]:
-    """Judge the newest `limit` logged inputs of a model with a version; compare with what was answered then.
+    """Judge the newest `limit` logged inputs of a model with a version; compare with what people were answered then.
 
     Only inputs that were kept can be judged again (`--keep-drawings`). Where people said what a drawing is, both
     versions' accuracy is given, with Wilson intervals. Raises NotFoundError for an unknown version.
@@ -36,7 +36,7 @@ def replay(storage: Storage, model: str, version: int, *, limit: int) -> dict[st
 def _compare(storage: Storage, live: LiveModel, limit: int) -> dict[str, Any]:
     table, correction = storage.tables.Prediction, storage.tables.Correction
     with storage.database.read() as session:
-        query = select(table).where(table.model == live.name).order_by(table.at.desc()).limit(limit)
+        query = select(table).where(table.model == live.name, table.given()).order_by(table.at.desc()).limit(limit)
         logged = list(session.scalars(query))
         ids = [row.id for row in logged]
         truths: dict[str, str] = {}

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import pytest
+from sqlalchemy import update
 from typer.testing import CliRunner
 
 from inksight import registry
@@ -142,7 +143,8 @@ def test_an_export_is_read_once_per_input(tmp_path: Path) -> None:
     picture[5:9] = 255
     rows[7]["input"] = {"image": base64.b64encode(picture.tobytes()).decode(), "shape": [28, 28]}
     file = tmp_path / "log.jsonl"
-    file.write_text("".join(json.dumps(one) + "\n" for one in [*rows, *rows[:30]]))
+    shadow = row(rng, 999) | {"extra": {"shadow_of": "p1"}}
+    file.write_text("".join(json.dumps(one) + "\n" for one in [*rows, shadow, *rows[:30]]))
     found = history.exported(file)
     assert len(found) == 80
     assert found.versions == ("1",)
@@ -200,6 +202,9 @@ def test_the_log_is_read_by_model_period_and_version(log: registry.Registry) -> 
     assert len(read(days=30, version="1")) == 300
     assert len(history.logged(log.database, "other", days=30, now=NOW)) == 0
     assert len(read(days=7).right) == 67
+    with log.database.write() as session:
+        session.execute(update(Prediction).where(Prediction.id == "p499").values(extra={"shadow_of": "p498"}))
+    assert len(read(days=7)) == 199, "what a shadow said was no answer to anybody"
     report = compare(read(days=30, before_days=7), read(days=7))
     assert [check.name for check in report.checks if check.drifted(0.05)] == ["answers"]
     assert "Different versions answered (1 before, 2 now)" in report.notes[0]

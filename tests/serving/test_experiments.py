@@ -139,6 +139,9 @@ def test_a_shadow_answers_nobody(doodle: TestClient) -> None:
 
     wait_for(lambda: results()["answers"] == 40)
     assert results()["agreement"] == 1.0, "both versions have the same weights"
+    logs = bearer("logs", name="bob")
+    found = doodle.post("/v1/models/doodle/replay", headers=logs, json={"version": 2, "limit": 100}).json()
+    assert found["logged"] == 40, "what the shadow said was no answer to anybody"
 
 
 def test_only_one_experiment_per_model(doodle: TestClient) -> None:
