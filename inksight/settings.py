@@ -273,7 +273,7 @@ class GateSettings(Settings):
         0.0, "How much lower accuracy may be than the present version's, 0..1.", at_least=0, at_most=1
     )
     class_margin: float = setting(
-        0.05, "How much lower the accuracy of any one class may be, 0..1.", at_least=0, at_most=1
+        0.05, "How much lower the accuracy of any one class may surely be, 0..1.", at_least=0, at_most=1
     )
     min_accuracy: float | None = setting(None, "Least accuracy, 0..1.", at_least=0, at_most=1)
     max_latency_ms: float | None = setting(None, "Most milliseconds for one prediction, measured here.", more_than=0)
@@ -391,7 +391,7 @@ class RetrainSettings(Settings):
         0.005, "Gate: how much lower accuracy on the test split may be, 0..1.", at_least=0, at_most=1
     )
     class_margin: float = setting(
-        0.05, "Gate: how much lower the accuracy of any one class may be, 0..1.", at_least=0, at_most=1
+        0.05, "Gate: how much lower the accuracy of any one class may surely be, 0..1.", at_least=0, at_most=1
     )
     force: bool = setting(False, "Promote although a gate says no; this is recorded.")
     threads: int = setting(0, "CPU threads to train with; 0: all cores.", at_least=0)

@@ -38,9 +38,21 @@ def test_a_worse_version_is_refused_with_numbers(any_store: Registry, make: Make
 def test_one_class_that_became_worse_is_refused(store: Registry, make: Make) -> None:
     store.register(make(accuracy=0.9), "a")
     store.promote("a")
-    store.register(make(accuracy=0.92, per_class={"cat": 0.8}), "a")
-    assert "[classes] 1 of 3 classes are worse: cat 80.0% against 90.0% (-10.0%)" in refused(store, "a", 2)
-    store.promote("a", 2, settings=GateSettings(class_margin=0.11))
+    store.register(make(accuracy=0.92, per_class={"cat": 0.75}), "a")
+    assert "[classes] 1 of 3 classes are worse: cat 75.0% against 90.0% of 100 (-15.0%)" in refused(store, "a", 2)
+    store.promote("a", 2, settings=GateSettings(class_margin=0.16))
+
+
+def test_a_class_that_may_look_worse_by_chance_is_let_through(store: Registry, make: Make) -> None:
+    """8 of 100 answers fewer; 10 would be beyond chance."""
+    store.register(make(accuracy=0.9), "a")
+    store.promote("a")
+    store.register(make(accuracy=0.92, per_class={"cat": 0.82}), "a")
+    answer = next(answer for answer in store.promote("a", 2).answers if answer.gate == "classes")
+    assert answer.passed
+    assert answer.reason == "classes.chance"
+    assert answer.values["chance"] == 1
+    assert "none of 3 classes is surely worse, for 1 the gap may be chance" in answer.detail
 
 
 def test_a_class_that_disappeared_is_refused(store: Registry, make: Make) -> None:

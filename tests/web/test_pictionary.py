@@ -109,8 +109,13 @@ def test_infinite_has_no_clock_and_tells_what_it_keeps(visit: Callable[..., Any]
     draw(page, draw_this)
     over(page)
     expect(page.locator(".verdict .overline")).to_have_text("Kept for review")
+    press(page, "Next word")
+    expect(page.locator(".game.playing")).to_be_visible()
+    press(page, "Skip")
+    over(page)
     press(page, "That’s enough")
-    expect(page.locator(".finale")).to_contain_text("1 drawings")
+    expect(page.locator(".finale")).to_contain_text("waiting for review: 1.")
+    assert "I saw" not in page.locator(".finale").inner_text(), "on blank paper there was nothing to see"
     assert page.locator(".honours").count() == 0
 
 

@@ -197,12 +197,12 @@ export function mount(root, { notice, status, again }) {
     hush();
     const won = played.filter((drawing) => drawing.won);
     const fastest = won.filter(({ took }) => took !== null).sort((a, b) => a.took - b.took)[0];
-    const papers = played.map(({ word: name, won: good, took, guess }) => {
+    const papers = played.map(({ word: name, won: good, took, guess, strokes }) => {
       const canvas = h("canvas", { role: "img", "aria-label": label(name) });
       return { canvas, element: h("li", { class: good ? "won" : "lost" }, h("div", { class: "sheet" }, canvas),
         h("p", {}, h("strong", {}, label(name)), h("span", {}, good
           ? (took === null ? "" : t("pictionary.seconds", { seconds: number(took, 1) }))
-          : guess ? t("pictionary.saw", { label: label(guess) }) : ""))) };
+          : guess && strokes.length ? t("pictionary.saw", { label: label(guess) }) : ""))) };
     });
     const play = () => {
       stopReplays.forEach((cancel) => cancel());
