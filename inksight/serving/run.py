@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -81,7 +82,30 @@ def serve(models: Sequence[str], settings: ServeSettings, *, on_start: Callable[
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         os.environ[_PLAN] = orjson.dumps({"settings": as_dict(settings), "models": list(models)}).decode()
         config = uvicorn.Config("inksight.serving.run:worker_app", factory=True, workers=settings.workers, **options)
-        Multiprocess(config, sockets=[listener]).run()
+        Multiprocess(config, sockets=Listeners([listener])).run()
+
+
+class Listeners(list[socket.socket]):
+    """The sockets that a worker accepts from: the one that all share, and, made as it starts, one of its own.
+
+    Of connections that come together whoever wakes first takes all, and keeps them: half the time one of two workers
+    answered everything. Linux deals connections evenly to the sockets at a port; the shared one holds those that come
+    while no worker is there. A worker's own socket ends with it.
+    """
+
+    def __reduce__(self) -> tuple[Callable[[socket.socket], list[socket.socket]], tuple[socket.socket]]:
+        """Tell how to make it again in the worker's process."""
+        return _with_own, (self[0],)
+
+
+def _with_own(shared: socket.socket) -> list[socket.socket]:
+    if sys.platform != "linux":
+        return [shared]
+    own = socket.socket(shared.family)
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    # It listens only when the server starts to accept: until then nothing is dealt to it.
+    own.bind(shared.getsockname())
+    return [shared, own]
 
 
 def worker_app() -> FastAPI:
@@ -102,6 +126,9 @@ def _listen(settings: ServeSettings) -> socket.socket:
             f"--host {settings.host} --port {settings.port} cannot be used: {error.strerror or error}",
             hint="Stop what listens there, or give another --port (0 picks a free one).",
         ) from None
+    if sys.platform == "linux":
+        # Only now, so that a second service at this port was refused.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     # From here on connections wait instead of being refused: the address may be told before a worker accepts them.
     listener.listen(2048)
     listener.set_inheritable(True)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -129,6 +130,39 @@ def test_a_body_that_is_under_way_is_answered_at_shutdown(real_bundle: Path) -> 
             connection.settimeout(10)
             assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         service.process.wait(timeout=20)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux deals connections to several sockets at a port")
+def test_every_worker_gets_connections_that_come_together(real_bundle: Path) -> None:  # noqa: F811
+    with serve(str(real_bundle), "--workers", "2") as service:
+        host, port = service.address.removeprefix("http://").split(":")
+
+        def sockets() -> dict[str, int]:
+            children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
+            return {child: sum(map(_is_socket, Path(f"/proc/{child}/fd").iterdir())) for child in children}
+
+        wait_for(lambda: "\n".join(service.lines).count("Application startup complete") == 2)
+        before = sockets()
+        for _ in range(4):  # what half the time went to one worker must not do so even once
+            together = [socket.create_connection((host, int(port))) for _ in range(32)]
+            try:
+                wait_for(lambda: sum(sockets().values()) >= sum(before.values()) + 32)
+                gained = sorted(count - before[child] for child, count in sockets().items())[-2:]
+                assert gained[0] >= 3, gained
+            finally:
+                for connection in together:
+                    connection.close()
+            wait_for(lambda: sum(sockets().values()) <= sum(before.values()))
+        command = [sys.executable, "-m", "inksight", "serve", str(real_bundle), "--port", port, "--workers", "2"]
+        second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert second.returncode == 2
+        assert "cannot be used" in second.stderr
+
+
+def _is_socket(descriptor: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return os.readlink(descriptor).startswith("socket:")
+    return False  # closed meanwhile
 
 
 def test_workers_share_their_counts(real_bundle: Path) -> None:  # noqa: F811
