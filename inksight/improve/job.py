@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from inksight import registry
 from inksight.config import resolve
 from inksight.errors import InksightError, UnavailableError
-from inksight.registry.jobs import BEAT_SECONDS, Jobs
+from inksight.registry.jobs import BEAT_SECONDS, JobError, Jobs
 from inksight.settings import RetrainSettings
 from inksight.workspace import workspace
 
@@ -84,13 +84,13 @@ def run(job_id: str) -> int:
             with Pulse(jobs, job_id) as progress:
                 result = WORK[job.kind](store, job.spec, progress)
         except KeyboardInterrupt:
-            jobs.end(job_id, "failed", error="it was told to stop; asked for again, it goes on")
+            jobs.fail(job_id, JobError("it was told to stop"))
             return 130
         except InksightError as error:
             print(f"{error.message}\n{error.hint}", flush=True)
-            jobs.end(job_id, "failed", error=f"{error.message} {error.hint}".strip())
+            jobs.fail(job_id, error)
             return 1
-        jobs.end(job_id, "done", result=result)
+        jobs.finish(job_id, result)
     return 0
 
 

@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 from inksight.config import as_dict, fields_of, resolve
 from inksight.data.dataset import Dataset, open_dataset
 from inksight.data.places import find, places
-from inksight.errors import ConflictError, DataError, GateError, NotFoundError, UsageError
+from inksight.errors import ConflictError, DataError, NotFoundError, UsageError
 from inksight.improve.additions import Additions, gather, mark_learnt, write
 from inksight.improve.verdict import Judged, judge
 from inksight.settings import GateSettings, RetrainSettings, TrainSettings
@@ -38,6 +38,12 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, float], None]
 """Told the stage (gathering, training, judging, registering, promoting) and how much of the whole is done, 0..1."""
+
+
+class NoDatasetError(NotFoundError):
+    """The pictures that a model was trained on are not on this machine."""
+
+    code = "no_dataset"
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ def retrain(
     """Train the next version of a registered model on its reviewed corrections; see RetrainSettings.
 
     `model` is a reference in the registry: `name` (its champion), `name@alias` or `name:3`; the alias, champion unless
-    named, is what moves. Raises NotFoundError for an unknown model, UsageError when its dataset is not here,
+    named, is what moves. Raises NotFoundError for an unknown model and when its dataset is not here,
     ConflictError when it is being retrained already, TrainingInterrupted on SIGINT or SIGTERM (call again to go on).
     """
     settings = settings or RetrainSettings()
@@ -164,9 +170,9 @@ def _promoted(
                 force=settings.force,
                 note=f"retrained from {parent.ref}" + ("" if passed else ", although a gate said no"),
             )
-        except GateError as error:
+        except gates.Refused as error:
             # The alias points at another version than the one that was trained on, and the gates compare with that.
-            outcome, message = "refused", error.message
+            outcome, message, answers = "refused", error.message, error.answers
         else:
             forced = moved.forced
             outcome = "promoted"
@@ -268,7 +274,7 @@ def _dataset_file(name: str, sha256: str | None, title: str | None) -> Path:
         return found
     tried = places(sha256, title)
     where = f": {', '.join(dict.fromkeys(map(str, tried)))}" if tried else ""
-    raise UsageError(
+    raise NoDatasetError(
         f"the dataset that {name!r} was trained on is not here{where}",
         hint="Name it, or one of the same classes: --data FILE, a dataset's name or a preset.",
     )
@@ -286,14 +292,8 @@ def _check_classes(parent: Version, base: Dataset) -> None:
 
 def _counts(store: Registry, parent: Version, added: Additions) -> dict[str, Any]:
     """Count corrections by side; `new` are those to train on that neither the parent nor its ancestors learnt."""
-    known = set()
-    ref: str | None = parent.ref
-    while ref is not None and ref not in known:
-        known.add(ref)
-        try:
-            ref = store.find(ref).parent
-        except NotFoundError:  # cleaned away; what it learnt before is counted as new, which only trains once more
-            break
+    # What an ancestor learnt that was cleaned away since is counted as new, which only trains once more.
+    known = store.lineage(parent)
     return {
         "train": len(added.side("train")),
         "val": len(added.side("val")),

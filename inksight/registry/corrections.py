@@ -72,7 +72,10 @@ def decide(
     with database.write() as session:
         row = _get(session, number)
         row.state = ACTIONS[action]
-        row.final_label = {"accept": row.label, "relabel": label, "reject": None}[action]
+        final = {"accept": row.label, "relabel": label, "reject": None}[action]
+        if final != row.final_label:
+            row.learnt_in = None  # whoever learnt it learnt something else
+        row.final_label = final
         row.reviewer, row.reviewed_at = reviewer[:100], now()
         session.flush()
         return row

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from inksight.errors import ConflictError, NotFoundError
+from inksight.errors import ConflictError, InksightError, NotFoundError
 from inksight.registry.tables import Job, now
 
 if TYPE_CHECKING:
@@ -30,6 +30,15 @@ LOST_SECONDS = 60.0
 """Longer than a process of low priority waits on a loaded machine."""
 
 LOST = "its process is gone: it was killed, or the machine restarted"
+
+
+class JobError(InksightError):
+    """A job's process ended before the job did; it is not the job that is wrong."""
+
+    code = "job_ended"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="Asked for again, it goes on at its last checkpoint; its log may say more.")
 
 
 class Jobs:
@@ -85,11 +94,18 @@ class Jobs:
             raise ConflictError(f"job {job_id} has ended", hint="There is nothing to cancel.")
         return self.find(job_id)
 
-    def end(self, job_id: str, state: str, *, result: dict[str, Any] | None = None, error: str | None = None) -> None:
-        """End a job that is active and free its slot; a failure that was asked for is a cancellation."""
-        if state != "done":
-            self._end(job_id, ("cancelling",), state="cancelled", error=error, result=result)
-        self._end(job_id, ACTIVE, state=state, error=error, result=result)
+    def finish(self, job_id: str, result: dict[str, Any]) -> None:
+        """End a job that is done, and free its slot."""
+        self._end(job_id, ACTIVE, state="done", result=result)
+
+    def fail(self, job_id: str, error: InksightError) -> None:
+        """End a job that failed, and free its slot; a failure that was asked for is a cancellation.
+
+        `error` is kept as a sentence, and as the result in the one error shape, so that a page can say it in its words.
+        """
+        why = {"error": f"{error.message} {error.hint}".strip(), "result": error.as_dict()}
+        self._end(job_id, ("cancelling",), state="cancelled", **why)
+        self._end(job_id, ACTIVE, state="failed", **why)
 
     def bury(self) -> None:
         """End the jobs that have been silent for too long."""
@@ -99,7 +115,7 @@ class Jobs:
                 select(Job.id).where(Job.state.in_(ACTIVE), func.coalesce(Job.heartbeat_at, Job.created_at) < before)
             ).all()
         for job_id in lost:
-            self.end(job_id, "failed", error=LOST)
+            self.fail(job_id, JobError(LOST))
 
     def _end(self, job_id: str, states: Sequence[str], **values: Any) -> None:
         self._move(job_id, states, slot=None, finished_at=now(), **values)

@@ -30,6 +30,10 @@ class Registry(Store):
         """Return what `name` (champion, else newest), `name@alias` or `name:3` means now."""
         return uploads.find(self, reference)
 
+    def lineage(self, version: Version) -> list[str]:
+        """Return the references of a version and its ancestors, the nearest first."""
+        return uploads.lineage(self, version)
+
     def resolve(self, reference: str) -> Path:
         """Return a local, verified bundle folder for `name`, `name@alias`, `name:3`, a path or a built-in name."""
         from inksight.bundle.loading import BUILT_IN, locate

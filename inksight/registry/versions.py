@@ -235,6 +235,15 @@ def find(store: Store, reference: str) -> Version:
     return found[0]
 
 
+def lineage(store: Store, version: Version) -> list[str]:
+    """Return the references of a version and its ancestors, the nearest first, up to one that was cleaned away."""
+    known = {found.ref: found for found in listing(store, version.name)}
+    refs = [version.ref]
+    while (parent := known[refs[-1]].parent) in known and parent not in refs:
+        refs.append(parent)
+    return refs
+
+
 def _names(session: Session) -> list[str]:
     return list(session.scalars(select(VersionRow.model).where(VersionRow.state == "ready").distinct()))
 

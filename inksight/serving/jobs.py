@@ -25,7 +25,7 @@ from sqlalchemy import func, or_, select
 from inksight import models
 from inksight.config import Settings, fields_of, resolve
 from inksight.errors import InksightError, UnavailableError, UsageError, unknown
-from inksight.registry.jobs import Jobs
+from inksight.registry.jobs import JobError, Jobs
 from inksight.serving.logs import log
 from inksight.settings import RetrainSettings, TrainSettings
 from inksight.tuning.jobs import log_lines
@@ -75,18 +75,24 @@ class Workshop:
         return self._start("train", name, spec)
 
     def to_learn(self) -> dict[str, int]:
-        """Count, by registered model, the accepted drawings that no version has learnt and a retrain could."""
-        tables = self._storage.tables
+        """Count, by registered model, the accepted drawings that a retrain could learn from and its version has not."""
+        tables, registry = self._storage.tables, self._storage.registry
         table = tables.Correction
         query = (
-            select(table.model, func.count())
+            select(table.model, table.learnt_in, func.count())
             .join(tables.Model, tables.Model.name == table.model)
-            .where(table.state.in_(("accepted", "relabelled")), table.learnt_in.is_(None), table.input.is_not(None))
+            .where(table.state.in_(("accepted", "relabelled")), table.input.is_not(None))
             .where(or_(table.split.is_(None), table.split != "test"))
-            .group_by(table.model)
+            .group_by(table.model, table.learnt_in)
         )
         with self._storage.database.read() as session:
-            return {str(model): int(count) for model, count in session.execute(query)}
+            counts = session.execute(query).all()
+        known = {model: registry.lineage(registry.find(model)) for model in {model for model, *_ in counts}}
+        found: dict[str, int] = {}
+        for model, learnt_in, count in counts:
+            if learnt_in not in known[model]:
+                found[model] = found.get(model, 0) + count
+        return found
 
     def log(self, job: Job) -> list[str]:
         """Return the last lines that a job printed."""
@@ -108,8 +114,9 @@ class Workshop:
                     env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 )  # fmt: skip
         except OSError as error:
-            self.jobs.end(job.id, "failed", error=f"its process could not be started: {error.strerror}")
-            raise UnavailableError(f"the job's process could not be started: {error.strerror}") from None
+            away = UnavailableError(f"the job's process could not be started: {error.strerror}")
+            self.jobs.fail(job.id, away)
+            raise away from None
         threading.Thread(target=self._attend, args=(job.id, process), name=f"job {job.id}", daemon=True).start()
         return job
 
@@ -120,7 +127,7 @@ class Workshop:
             return
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         try:
-            self.jobs.end(job_id, "failed", error=f"its process {how}; its log may say more")
+            self.jobs.fail(job_id, JobError(f"its process {how}"))
         except InksightError as error:
             log("a job's end was not written; it will be missed", job=job_id, **error.as_dict())
 

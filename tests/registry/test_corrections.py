@@ -65,3 +65,12 @@ def test_many_classes_and_days_are_cut_to_those_that_matter(store: Registry) -> 
     assert len(found["by_day"]) == corrections.DAYS
     assert found["by_day"][-1]["day"] == str((NOON + timedelta(days=index)).date())
     assert found["players_agreed"]["n"] == corrections.CLASSES + 6
+
+
+def test_another_decision_is_to_be_learnt_anew(store: Registry) -> None:
+    add(store, 1, "cat", "fox", "accepted", reviewer="ada", learnt_in="zoo:2")
+    [row] = corrections.listing(store.database)
+    same = corrections.decide(store.database, row.id, "accept", reviewer="bob")
+    assert (same.final_label, same.learnt_in) == ("fox", "zoo:2")
+    other = corrections.decide(store.database, row.id, "relabel", label="dog", reviewer="bob")
+    assert (other.final_label, other.learnt_in) == ("dog", None)

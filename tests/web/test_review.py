@@ -108,7 +108,7 @@ def test_the_queue_is_worked_off_by_keyboard(
     expect(page.get_by_text("Nothing is waiting for review.")).to_be_visible()
     assert states(service) == [("accepted", "top"), ("relabelled", "bottom"), ("rejected", None), ("pending", None)]
     assert corrections.find(service.storage.database, queue[0]).reviewer == "alice"
-    expect(tally).to_contain_text("1 waiting")
+    expect(page.get_by_role("button", name="Waiting: 1")).to_be_visible()
     page.get_by_text("Agreement by class and day").click()
     classes = page.locator(".agreement table").first.locator("tbody tr")
     expect(classes).to_have_count(1)
@@ -117,6 +117,32 @@ def test_the_queue_is_worked_off_by_keyboard(
     expect(page.locator(".agreement table").last.locator("tbody tr")).to_have_count(1)
     page.reload()
     expect(page.locator(".claims dd").first).to_contain_text("left")
+
+
+def test_decisions_are_looked_through_and_taken_back(
+    visit: Callable[..., Any], service: Any, token: str, queue: list[int]
+) -> None:
+    page = visit(path="#/review")
+    enter(page, token)
+    assert page.get_by_role("button", name="Back").is_disabled()
+    page.keyboard.press("x")
+    expect(page.get_by_role("button", name="Rejected: 1")).to_be_visible()
+    page.keyboard.press("b")
+    page.keyboard.press("a")
+    expect(page.get_by_role("button", name="Accepted: 1")).to_be_visible()
+    expect(page.get_by_role("button", name="Rejected")).to_have_count(0)
+    assert states(service)[0] == ("accepted", "top")
+
+    page.get_by_role("button", name="Accepted: 1").click()
+    expect(page.locator(".evidence")).to_have_attribute("aria-label", f"Drawing of correction {queue[0]}")
+    page.keyboard.press("l")
+    page.keyboard.type("right")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("That was all of them.")).to_be_visible()
+    page.get_by_role("button", name="Relabelled: 1").click()
+    expect(page.get_by_text("The reviewer says")).to_be_visible()
+    expect(page.locator(".claims dd").last).to_have_text("right")
+    assert states(service)[0] == ("relabelled", "right")
 
 
 def test_a_wrong_token_is_refused_and_forgotten(browser: Any, address: str, token: str) -> None:

@@ -58,7 +58,7 @@ class JobDetail(JobItem):
     """One job with what it was asked, what came out, and the last lines of its log."""
 
     spec: dict[str, Any]
-    result: dict[str, Any] | None
+    result: dict[str, Any] | None = Field(description="Of one that failed: its error, in the one shape of errors.")
     log: list[str]
 
 

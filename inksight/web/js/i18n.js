@@ -30,17 +30,20 @@ export function t(key, values = {}) {
 // What an error of the server says in the reader's language; the server itself speaks English.
 export function failure({ code, message, hint = "" }) {
   const said = LANGUAGES[current].errors[code];
-  return said ? `${said} (${message})` : `${message} ${hint}`.trim();
+  return said ? `${said} (${message})` : [message, hint].filter(Boolean).join(". ");
 }
 
 export const label = (name) => LANGUAGES[current].labels[name] ?? name;
 
-export const percent = (share, digits = 0) =>
-  new Intl.NumberFormat(current, { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits }).format(share);
+// Numbers and dates as the reader's country writes them, where it speaks this language.
+const locale = () => navigator.languages?.find((wish) => wish.slice(0, 2) === current) ?? current;
 
-export const date = (text) => new Intl.DateTimeFormat(current, { dateStyle: "medium", timeStyle: "short" }).format(new Date(text));
+export const percent = (share, digits = 0) =>
+  new Intl.NumberFormat(locale(), { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits }).format(share);
+
+export const date = (text) => new Intl.DateTimeFormat(locale(), { dateStyle: "medium", timeStyle: "short" }).format(new Date(text));
 
 export const number = (value, digits = 0) =>
-  new Intl.NumberFormat(current, { maximumFractionDigits: digits }).format(value);
+  new Intl.NumberFormat(locale(), { maximumFractionDigits: digits }).format(value);
 
 document.documentElement.lang = current;

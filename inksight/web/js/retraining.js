@@ -5,8 +5,8 @@
 import { admin } from "./api.js";
 import { h } from "./dom.js";
 import { gateText } from "./gates.js";
-import { number, percent, t } from "./i18n.js";
-import { button, reason } from "./parts.js";
+import { date, failure, number, percent, t } from "./i18n.js";
+import { button, facts, reason } from "./parts.js";
 
 const PAUSE = 1000;
 const ACTIVE = ["waiting", "running", "cancelling"];
@@ -22,7 +22,7 @@ export function makeRetraining({ notice }) {
 
   const failed = (error) => notice(reason(error), "bad");
 
-  // What could be learnt now; a retrain that somebody started already is followed.
+  // What could be learnt now, and how the last retrain ended; one that somebody started already is followed.
   async function refresh() {
     if (job) return;
     let page;
@@ -36,6 +36,12 @@ export function makeRetraining({ notice }) {
     if (disposed || job) return;
     const running = page.jobs.find(({ kind, state }) => kind === "retrain" && ACTIVE.includes(state));
     if (running) return follow(running);
+    const last = page.jobs.find(({ kind }) => kind === "retrain");
+    if (last && !element.querySelector(".outcome")) {
+      const told = await admin.get(`v1/jobs/${last.id}`).catch(() => null);
+      if (disposed || job) return;
+      if (told) element.replaceChildren(outcome(told));
+    }
     const buttons = Object.entries(page.to_learn).map(([model, count]) =>
       button("plain-button", t("retrain.start", { model, count: number(count) }), () => start(model)));
     element.replaceChildren(...buttons, ...element.querySelectorAll(".outcome"));
@@ -76,9 +82,8 @@ export function makeRetraining({ notice }) {
       timer = setTimeout(ask, PAUSE);
       return;
     }
-    const told = outcome(job);
+    element.replaceChildren(outcome(job));
     job = null;
-    element.replaceChildren(h("div", { class: "outcome", role: "status" }, told));
     refresh();
   }
 
@@ -92,13 +97,23 @@ export function makeRetraining({ notice }) {
   return { element, refresh, dispose() { disposed = true; clearTimeout(timer); } };
 }
 
-function outcome({ state, result, error }) {
-  if (state === "cancelled") return h("p", {}, t("retrain.cancelled"));
-  if (state === "failed") return h("p", {}, t("retrain.failed", { message: error }));
-  const said = h("p", {}, t(`retrain.${result.outcome}`, { version: result.version, count: number(result.corrections.new ?? 0) }));
-  const against = result.gates.filter(({ passed }) => !passed);
-  if (result.outcome !== "refused") return said;
-  // It passed beside the version it was made from, but not beside the one that answers.
-  if (!against.length) return h("p", {}, result.message);
-  return [said, h("ul", {}, against.map((answer) => h("li", {}, gateText(answer))))];
+// How a retrain ended, in the reader's words, and what one can do then.
+function outcome({ state, result, error, finished_at: ended }) {
+  const told = h("div", { class: `outcome ${state === "done" ? result.outcome : state}`, role: "status" },
+    h("p", { class: "overline" }, t("retrain.last", { when: date(ended) })));
+  if (state === "cancelled") told.append(h("p", {}, t("retrain.cancelled")));
+  else if (state === "failed") told.append(h("p", {}, t("retrain.failed", { message: result?.error ? failure(result.error) : error })));
+  else told.append(...judged(result));
+  return told;
+}
+
+function judged({ outcome: name, version, corrections, test, held_back: held, gates }) {
+  const change = ({ old, new: now, n }) => t("retrain.change", { old: percent(old, 1), new: percent(now, 1), count: number(n) });
+  const said = [h("p", {}, t(`retrain.${name}`, { version, count: number(corrections.new ?? 0) })),
+    test && h("dl", { class: "tally" }, facts([[t("retrain.test"), change(test)], ...held ? [[t("retrain.held"), change(held)]] : []]))];
+  if (name === "refused") {
+    said.push(h("ul", {}, gates.filter(({ passed }) => !passed).map((answer) => h("li", {}, gateText(answer)))),
+      h("p", { class: "now" }, t("retrain.now"), " ", h("a", { href: `#/models/${version.split(":")[0]}` }, t("retrain.models", { version }))));
+  }
+  return said.filter(Boolean);
 }

@@ -1,4 +1,5 @@
-// Models: what each one can do and what it confuses; with a token its versions, promotion and rollback.
+// Models: what each one can do and what it confuses; with a token its versions, promotion and rollback. One of them by
+// its address (#/models/NAME).
 
 import { get } from "../api.js";
 import { confusionPart } from "../confusion.js";
@@ -67,7 +68,8 @@ export function mount(root, { notice }) {
     if (!models.length) return setTimeout(learn, 1000);
     tabs.hidden = models.length < 2;
     tabs.replaceChildren(...models.map((model) => button("quiet", model.name, () => open(model.name))));
-    await open(models[0].name);
+    const asked = decodeURIComponent(location.hash.split("/")[2] ?? "");
+    await open((models.find((model) => model.name === asked) ?? models[0]).name);
   }
 
   const themed = () => root.querySelector(".matrix-picture")?.dispatchEvent(new Event("inksight:redraw"));

@@ -1,5 +1,6 @@
 // Review: the queue of corrections. A drawing, what the machine said, what the player says; A accepts, L relabels,
-// X rejects, S leaves it for later. Only with an admin token that allows "review".
+// X rejects, S leaves it for later, B goes back to the one before. What was decided can be looked through, and decided
+// again. Only with an admin token that allows "review".
 
 import { makeAgreement } from "../agreement.js";
 import { admin, get } from "../api.js";
@@ -12,12 +13,15 @@ import { makeRetraining } from "../retraining.js";
 
 export const id = "review";
 
-const SIDE = 560;
+const SIDE = 1120; // 40 for each of a bitmap's 28 pixels
+const STATES = ["pending", "accepted", "relabelled", "rejected"];
 
 export function mount(root, { notice }) {
   const section = h("section", { class: "review" });
   root.append(section);
+  let state = STATES[0]; // of those that are looked through
   let queue = [];
+  let past = [];
   let after = 0;
   let busy = false;
   let choosing = false;
@@ -38,7 +42,10 @@ export function mount(root, { notice }) {
   const relabel = button("relabel", "L", "plain-button", choose);
   const reject = button("reject", "X", "plain-button", () => decide("reject"));
   const skip = button("skip", "S", "quiet", next);
+  const back = button("back", "B", "quiet", before);
   const buttons = [accept, relabel, reject, skip];
+  const tabs = h("div", { class: "tabs" });
+  const claim = h("dt", { class: "overline" });
 
   function askForToken(message = "") {
     const gate = makeGate({ title: t("review.title"), text: t("review.gate"), scope: "review", message, onopen: open });
@@ -47,22 +54,28 @@ export function mount(root, { notice }) {
   }
 
   function open() {
-    queue = [];
-    after = 0;
     retraining?.dispose();
     retraining = makeRetraining({ notice });
     section.replaceChildren(
       h("h1", { class: "unseen" }, t("review.title")),
       h("div", { class: "paper" }, canvas, empty),
-      h("div", { class: "margin" },
+      h("div", { class: "margin" }, tabs,
         h("dl", { class: "claims" }, h("div", {}, h("dt", { class: "overline" }, t("review.machine")), machine),
-          h("div", {}, h("dt", { class: "overline" }, t("review.player")), player)),
-        h("div", { class: "decisions" }, buttons),
+          h("div", {}, claim, player)),
+        h("div", { class: "decisions" }, buttons, back),
         counts, agreement.element,
         retraining.element,
         h("button", { class: "quiet", type: "button", onclick: () => { admin.forget(); askForToken(); } }, t("review.leave"))),
     );
-    more();
+    turn(STATES[0]);
+  }
+
+  function turn(to) {
+    state = to;
+    queue = [];
+    past = [];
+    after = 0;
+    return more();
   }
 
   function failed(error) {
@@ -74,8 +87,10 @@ export function mount(root, { notice }) {
   }
 
   async function more() {
+    const wanted = state;
     try {
-      const page = await admin.get(`v1/corrections?state=pending&limit=50&after=${after}`);
+      const page = await admin.get(`v1/corrections?state=${wanted}&limit=50&after=${after}`);
+      if (wanted !== state) return;
       queue.push(...page.corrections);
       if (page.corrections.length) after = page.corrections.at(-1).id;
       await count();
@@ -87,7 +102,10 @@ export function mount(root, { notice }) {
 
   async function count() {
     const found = await admin.get("v1/corrections/statistics");
-    const parts = [t("review.waiting", { count: number(found.states.pending ?? 0) }), t("review.decided", { count: number(decided) })];
+    tabs.replaceChildren(...STATES.filter((name) => name === state || found.states[name] || name === STATES[0]).map((name) =>
+      h("button", { class: "quiet", type: "button", "aria-pressed": String(name === state), onclick: () => turn(name) },
+        t(`review.${name}`, { count: number(found.states[name] ?? 0) }))));
+    const parts = [t("review.decided", { count: number(decided) })];
     if (found.reviewers_agreed !== null) parts.push(t("review.agreed", { percent: percent(found.reviewers_agreed.share) }));
     if (found.players_agreed !== null) parts.push(t("review.right", { percent: percent(found.players_agreed.share) }));
     agreement.show(found);
@@ -98,11 +116,14 @@ export function mount(root, { notice }) {
   function show() {
     const [item] = queue;
     for (const one of buttons) one.disabled = !item;
+    back.disabled = !past.length;
     machine.textContent = item ? label(item.predicted) : "–";
-    player.textContent = item ? label(item.label) : "–";
+    const settled = item?.state === "relabelled";
+    claim.textContent = t(settled ? "review.reviewer" : "review.player");
+    player.textContent = item ? label(settled ? item.final_label : item.label) : "–";
     if (item?.confidence != null) machine.append(h("span", { class: "share" }, percent(item.confidence)));
-    empty.textContent = item ? (item.input ? "" : t("review.lost")) : t("review.done");
-    canvas.setAttribute("aria-label", item ? t("review.drawing", { number: item.id }) : t("review.done"));
+    empty.textContent = item ? (item.input ? "" : t("review.lost")) : t(state === STATES[0] ? "review.done" : "review.through");
+    canvas.setAttribute("aria-label", item ? t("review.drawing", { number: item.id }) : empty.textContent);
     draw(canvas, item?.input);
   }
 
@@ -111,9 +132,12 @@ export function mount(root, { notice }) {
     if (!item || busy) return;
     busy = true;
     try {
-      await admin.post(`v1/corrections/${item.id}`, chosen ? { action, label: chosen } : { action });
+      const done = await admin.post(`v1/corrections/${item.id}`, chosen ? { action, label: chosen } : { action });
       decided += 1;
-      next();
+      if (queue[0] === item) {
+        queue[0] = done;
+        next();
+      }
       await count();
     } catch (error) {
       failed(error);
@@ -123,9 +147,14 @@ export function mount(root, { notice }) {
   }
 
   function next() {
-    queue.shift();
+    past.push(queue.shift());
     if (queue.length) show();
     else more();
+  }
+
+  function before() {
+    queue.unshift(past.pop());
+    show();
   }
 
   async function choose() {
@@ -145,7 +174,7 @@ export function mount(root, { notice }) {
 
   function keys(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || choosing || event.target.closest?.("input, dialog")) return;
-    const act = { a: accept, l: relabel, x: reject, s: skip }[event.key.toLowerCase()];
+    const act = { a: accept, l: relabel, x: reject, s: skip, b: back }[event.key.toLowerCase()];
     if (!act?.isConnected || act.disabled) return;
     event.preventDefault();
     act.click();
@@ -167,6 +196,7 @@ export function mount(root, { notice }) {
 function draw(canvas, input) {
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, SIDE, SIDE);
+  canvas.classList.toggle("pixels", Boolean(input?.image));
   if (!input) return;
   if (input.strokes) return drawStrokes(context, input.strokes, getComputedStyle(canvas).color);
   const bytes = Uint8Array.from(atob(input.image), (letter) => letter.charCodeAt(0));
@@ -188,9 +218,9 @@ function drawStrokes(context, strokes, colour) {
   if (!xs.length) return;
   const [left, top] = [Math.min(...xs), Math.min(...ys)];
   const [wide, high] = [Math.max(...xs) - left, Math.max(...ys) - top];
-  const scale = (SIDE - 120) / Math.max(wide, high, 1);
+  const scale = (SIDE - 240) / Math.max(wide, high, 1);
   context.strokeStyle = colour;
-  context.lineWidth = 11;
+  context.lineWidth = 22;
   context.lineCap = context.lineJoin = "round";
   for (const [x, y] of strokes) {
     context.beginPath();
