@@ -40,7 +40,9 @@ class ServeSettings(Settings):
     trusted_proxies: list[str] = setting([], "Addresses of proxies whose X-Forwarded-For names the client.")
     cors_origins: list[str] = setting([], "Origins of other sites whose scripts may use the service.")
     log_days: float = setting(90.0, "Days after which logged predictions are deleted; 0 keeps them.", at_least=0)
-    game_data: str = setting("", "Dataset file whose test pictures Eye vs AI is played with; none: no such game.")
+    game_data: str = setting(
+        "", "Dataset, a file or a name, whose test pictures Eye vs AI is played with; none: no such game."
+    )
     shutdown_grace: float = setting(10.0, "Seconds that requests in flight get to finish at shutdown.", at_least=0)
 
 

@@ -42,23 +42,24 @@ LEVELS = {"easy": Level(15.0, 0), "normal": Level(8.0, 1), "hard": Level(5.0, 3)
 
 
 class Pictures:
-    """The test split of a dataset file; opened on first use, read by one thread at a time."""
+    """The test split of a dataset, by file or name; opened on first use, read by one thread at a time."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, data: str) -> None:
+        self.data = data
         self._dataset: Dataset | None = None
         self._labels: npt.NDArray[Any] = np.empty(0, np.uint16)
         self._lock = threading.Lock()
 
     def open(self) -> Dataset:
         """Return the dataset; raises ConflictError without --game-data, NotFoundError and DataError for a bad one."""
-        if not self.path:
+        if not self.data:
             raise ConflictError("this server has no pictures to play with", hint="inksight serve --game-data FILE")
         with self._lock:
             if self._dataset is None:
-                from inksight.data.dataset import Dataset
+                from inksight.data.dataset import open_dataset
+                from inksight.data.ensure import find_dataset
 
-                dataset = Dataset(self.path)
+                dataset = open_dataset(find_dataset(self.data))
                 self._labels = dataset.labels("test")
                 self._dataset = dataset
         if len(self._labels) == 0:

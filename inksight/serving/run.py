@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from inksight.config import as_dict
+from inksight.data.ensure import find_dataset
 from inksight.errors import InksightError, UsageError
 from inksight.serving import logs
 from inksight.serving.app import create_app
@@ -31,8 +32,10 @@ _PLAN = "INKSIGHT_SERVING_PLAN"
 def serve(models: Sequence[str], settings: ServeSettings, *, on_start: Callable[[str], Any] | None = None) -> None:
     """Serve until interrupted; `on_start` gets the address once the models answer.
 
-    Raises UsageError when the port is taken.
+    Raises UsageError when the port is taken, NotFoundError or DataError when there are no such pictures to play with.
     """
+    if settings.game_data:
+        find_dataset(settings.game_data)
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
     address = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"

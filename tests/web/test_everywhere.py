@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from inksight.errors import InksightError
+from inksight.improve.retrain import NoDatasetError
+from inksight.registry.jobs import JobError
 from tests.web.test_draw import CONTRASTS, PHONE
+from tests.web.test_pictionary import expect, press
 
 pytestmark = pytest.mark.browser
 
@@ -61,17 +64,27 @@ def test_every_view_reads_well(visit: Callable[..., Any], scheme: str, locale: s
         )
 
 
+def test_a_service_without_pictures_says_so_in_full(browser: Any, address: str) -> None:
+    page = browser.new_context(locale="fr-FR").new_page()
+    page.goto(address + "#/eye")
+    press(page, "Commencer")
+    expect(page.locator(".elsewhere h1")).to_have_text("Pas d’images pour jouer.")
+    assert "--game-data" in page.locator(".elsewhere").inner_text()
+    assert page.evaluate(CONTRASTS) == []
+    page.context.close()
+
+
 def test_what_the_server_refuses_is_said_in_french(visit: Callable[..., Any]) -> None:
     """The server speaks English; its own words follow, since they name the value."""
     errors: list[type[InksightError]] = [InksightError]
     for error in errors:
         errors += error.__subclasses__()
-    codes = {error.code for error in errors if error.http_status < 500 or error.http_status == 503}
-    assert {"rate_limited", "busy", "too_large", "conflict"} <= codes
+    codes = {error.code for error in errors} | {"internal"}
+    assert {"rate_limited", "busy", "too_large", "conflict", JobError.code, NoDatasetError.code} <= codes
     said = "(error) => import('/web/js/parts.js').then(({ reason }) => reason(error))"
     french, english = visit(locale="fr-FR"), visit()
     for code in sorted(codes):
         refusal = {"code": code, "message": "more than 5 per second", "hint": "Slow down."}
         assert re.fullmatch(r"[A-ZÀ-Ü].*\. \(more than 5 per second\)", french.evaluate(said, refusal)), code
-        assert english.evaluate(said, refusal) == "more than 5 per second Slow down."
+        assert english.evaluate(said, refusal) == "more than 5 per second. Slow down."
     assert french.evaluate(said, {"code": "offline", "message": ""}).startswith("Le serveur ne répond pas")

@@ -10,6 +10,7 @@ import pytest
 
 from inksight.data.dataset import DatasetWriter
 from inksight.serving import create_app
+from inksight.serving.eye import LEVELS
 from inksight.settings import ServeSettings
 from tests.serving.conftest import CLASSES, HalvesClassifier, running
 from tests.web.test_draw import CONTRASTS, PHONE
@@ -35,18 +36,50 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_a_game_to_the_verdict(visit: Callable[..., Any], size: dict[str, Any], scheme: str) -> None:
     page = visit(path="#/eye", color_scheme=scheme, **size)
     press(page, "Easy")
+    expect(page.locator(".leaderboard h2")).to_have_text("Leaderboard · Easy")
     press(page, "Start")
+    expect(page.locator("#colophon")).to_contain_text("halves")
     for number in range(10):
         expect(page.locator(".eye.playing")).to_be_visible()
         assert page.locator(".choices button").count() == 4
         page.keyboard.press("1")
-        expect(page.get_by_text("The seal fits.")).to_be_visible()
+        expect(page.locator(".proof .kept")).to_have_text("The seal fits.")
         if number == 0:
             page.wait_for_timeout(300)
             assert page.evaluate(CONTRASTS) == []
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         page.locator(".choices .stamp-button").click()
     expect(page.locator(".finale h1")).to_be_visible()
+    expect(page.locator(".finale .overline").first).to_have_text("Result · Easy")
     page.get_by_role("textbox").fill("Ada")
     press(page, "Enter")
     expect(page.locator(".board .who").first).to_have_text("Ada")
+    press(page, "Play again")
+    for name in ("Hard", "Easy"):
+        page.get_by_role("button", name=name).focus()
+        page.keyboard.press("Enter")
+        expect(page.locator(".leaderboard h2")).to_have_text(f"Leaderboard · {name}")
+        expect(page.get_by_role("button", name=name)).to_be_focused()
+        expect(page.locator(".choices .how")).to_contain_text(f"{LEVELS[name.lower()].seconds:.0f} seconds")
+        if name == "Hard":
+            expect(page.locator(".board")).to_have_text("Nobody yet.")
+    expect(page.locator(".board .who").first).to_have_text("Ada")
+
+
+@pytest.mark.parametrize("lie", ["machine", "salt"])
+def test_an_answer_that_was_changed_breaks_the_seal(visit: Callable[..., Any], lie: str) -> None:
+    page = visit(path="#/eye")
+
+    def change(route: Any) -> None:
+        response = route.fetch()
+        told = response.json()
+        other = next(name for name in CLASSES if name != told["machine"])
+        route.fulfill(response=response, json={**told, lie: other if lie == "machine" else "0" * 32})
+
+    page.route("**/v1/rounds/*/answer", change)
+    press(page, "Start")
+    expect(page.locator(".eye.playing")).to_be_visible()
+    page.keyboard.press("2")
+    expect(page.locator(".proof .broken")).to_have_text("The seal does not fit!")
+    expect(page.locator(".proof code")).to_contain_text("≠")
+    assert page.evaluate(CONTRASTS) == []

@@ -11,19 +11,22 @@ const STORED = "inksight.name";
 export const savedName = () => localStorage.getItem(STORED) ?? "";
 export const saveName = (name) => localStorage.setItem(STORED, name);
 
-export function leaderboard(game, level = "") {
+// leaderboard("eye", { level: "hard", title: "Hard" }): each level has a board of its own, and is named above it.
+export function leaderboard(game, { level = "", title = "" } = {}) {
   let period = "day";
   const tabs = PERIODS.map((name) =>
     h("button", { class: "quiet", type: "button", onclick: () => { period = name; refresh(); } }, t(`board.${name}`)));
+  const head = h("h2", { class: "overline" });
   const list = h("ol", { class: "board" });
   const element = h("section", { class: "leaderboard", "aria-label": t("board.title") },
-    h("h2", { class: "overline" }, t("board.title")), h("div", { class: "tabs" }, tabs), list);
+    head, h("div", { class: "tabs" }, tabs), list);
 
   async function refresh() {
-    const wanted = period;
+    const [wanted, of] = [period, level];
+    head.textContent = [t("board.title"), title].filter(Boolean).join(" · ");
     tabs.forEach((tab, index) => tab.setAttribute("aria-pressed", String(PERIODS[index] === period)));
     const { scores } = await get(`v1/leaderboard?game=${game}&level=${level}&period=${period}`).catch(() => ({ scores: [] }));
-    if (wanted !== period) return;
+    if (wanted !== period || of !== level) return;
     list.replaceChildren(...(scores.length
       ? scores.slice(0, 8).map(({ name, score }, index) =>
         h("li", {}, h("span", { class: "rank" }, number(index + 1)), h("span", { class: "who" }, name), h("span", { class: "value" }, number(score))))
@@ -31,7 +34,7 @@ export function leaderboard(game, level = "") {
   }
 
   refresh();
-  return { element, refresh, setLevel(name) { level = name; refresh(); } };
+  return { element, refresh, setLevel(name, text) { level = name; title = text; refresh(); } };
 }
 
 export function nameForm(gameId, { onentered, notice }) {

@@ -66,8 +66,9 @@ export function makeClock({ verdict, section, hurry, onend }) {
 // Names with numbers below them, for <dl class="tally">.
 export const facts = (pairs) => pairs.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)));
 
-// The head of a game's last page; the caller gives it the focus.
-export function makeHeadline(text, ...lines) {
+// The head of a game's last page; the caller gives it the focus. `of` says of which game, where there are several.
+export function makeHeadline({ text, of = null }, ...lines) {
   const title = h("h1", { class: "word", tabindex: -1 }, text);
-  return { title, element: h("div", { class: "headline" }, h("p", { class: "overline" }, t("game.result")), title, ...lines) };
+  const over = [t("game.result"), of].filter(Boolean).join(" · ");
+  return { title, element: h("div", { class: "headline" }, h("p", { class: "overline" }, over), title, ...lines) };
 }

@@ -9,9 +9,9 @@ import { button, facts, makeClock, makeHeadline, makeSpoken, makeVerdict, reason
 export const id = "eye";
 
 const LEVELS = ["easy", "normal", "hard"];
+let level = "normal"; // also of the next game
 
-export function mount(root, { notice, again }) {
-  let level = "normal";
+export function mount(root, { notice, status, again }) {
   let game = null;
   let round = null;
   let gone = false;
@@ -22,7 +22,7 @@ export function mount(root, { notice, again }) {
   const choices = h("div", { class: "choices" });
   const proof = h("p", { class: "proof" });
   const tally = h("dl", { class: "tally" });
-  const board = leaderboard("eye", level);
+  const board = leaderboard("eye", { level, title: t(`eye.${level}`) });
   const photo = h("img", { class: "photo", alt: "" });
   const cover = h("div", { class: "cover" }, h("p", { class: "title" }, t("view.eye")), h("p", {}, t("eye.rules")), h("p", { class: "small" }, t("eye.fair")));
   const spoken = makeSpoken();
@@ -34,20 +34,24 @@ export function mount(root, { notice, again }) {
   const clock = makeClock({ verdict, section, hurry: 3, onend: () => answer(null) });
   const failed = (error) => notice(reason(error), "bad");
 
-  function intro() {
+  function intro(chosen = null) {
     overline.textContent = t("eye.level");
     word.textContent = t("pictionary.ready");
-    const levels = LEVELS.map((name) => button("quiet", t(`eye.${name}`), () => { level = name; board.setLevel(name); intro(); }, { "aria-pressed": String(name === level) }));
-    choices.replaceChildren(h("div", { class: "levels" }, levels), button("stamp-button", t("pictionary.start"), begin));
+    const levels = LEVELS.map((name) => button("quiet", t(`eye.${name}`), () => { level = name; board.setLevel(name, t(`eye.${name}`)); intro(name); }, { "aria-pressed": String(name === level) }));
+    choices.replaceChildren(h("div", { class: "levels" }, levels), h("p", { class: "how", role: "status" }, t(`eye.${level}.how`)), button("stamp-button", t("pictionary.start"), begin));
+    // They were made anew; whoever chose one by keyboard goes on from there.
+    if (chosen) levels[LEVELS.indexOf(chosen)].focus();
   }
 
   async function begin() {
     try {
       game = await post("v1/eye/games", { level });
-      await next();
     } catch (error) {
-      failed(error);
+      // Without pictures there is no game here, and another try would not help.
+      return error.status === 409 ? section.replaceWith(noPictures(error)) : failed(error);
     }
+    status({ by: game.model.name, ms: null });
+    await next();
   }
 
   async function next() {
@@ -62,7 +66,7 @@ export function mount(root, { notice, again }) {
     section.className = "draw game eye playing";
     photo.src = asked.image;
     photo.alt = t("eye.picture");
-    overline.textContent = t("eye.round", { number: number(asked.number), rounds: number(game.rounds) });
+    overline.textContent = t("eye.round", { number: number(asked.number), rounds: number(game.rounds), level: t(`eye.${game.level}`) });
     word.textContent = t("eye.what");
     proof.replaceChildren(t("eye.bound"), " ", h("code", {}, asked.commitment));
     choices.replaceChildren(...asked.options.map((name, index) => button("plain-button", `${index + 1} · ${label(name)}`, () => answer(name))));
@@ -86,13 +90,15 @@ export function mount(root, { notice, again }) {
     if (gone) return;
     game = told.standing;
     section.className = `draw game eye over ${told.correct ? "won" : "lost"}`;
-    overline.textContent = told.correct ? t("game.points", { points: number(told.points) }) : t(choice === null || told.late ? "eye.late" : "eye.wrong");
+    overline.textContent = told.correct ? t("game.points", { points: number(told.points) })
+      : choice === null || told.late ? t("eye.late") : t("eye.wrong", { label: label(choice) });
     word.textContent = label(told.truth);
     share.textContent = "";
     verdict.underline(told.correct ? 1 : 0);
     const own = await commitment(told.salt, told.machine);
     proof.replaceChildren(t(told.machine_correct ? "eye.machine.right" : "eye.machine.wrong", { label: label(told.machine) }), " ",
-      h("strong", {}, t(own === null ? "eye.unchecked" : own === asked.commitment ? "eye.kept" : "eye.broken")), " ", h("code", {}, `${told.salt}:${told.machine}`));
+      h("strong", { class: own === null ? "" : own === asked.commitment ? "kept" : "broken" }, t(own === null ? "eye.unchecked" : own === asked.commitment ? "eye.kept" : "eye.broken")), " ",
+      h("code", {}, `SHA-256(${told.salt}:${told.machine}) ${own === null ? "= ?" : own === asked.commitment ? "=" : "≠"} ${asked.commitment}`));
     spoken.textContent = `${overline.textContent}: ${word.textContent}`;
     const go = game.state === "done" ? button("stamp-button", t("pictionary.result"), finale) : button("stamp-button", t("eye.next"), next);
     choices.replaceChildren(go);
@@ -105,7 +111,7 @@ export function mount(root, { notice, again }) {
   }
 
   function finale() {
-    const headline = makeHeadline(t(game.score > game.machine_score ? "eye.victory" : game.score < game.machine_score ? "eye.defeat" : "eye.draw"),
+    const headline = makeHeadline({ of: t(`eye.${game.level}`), text: t(game.score > game.machine_score ? "eye.victory" : game.score < game.machine_score ? "eye.defeat" : "eye.draw") },
       h("p", {}, t("eye.summary", { score: number(game.score), machine: number(game.machine_score), streak: number(game.best_streak) })));
     section.replaceWith(h("section", { class: "finale" }, headline.element,
       h("div", { class: "honours" }, nameForm(game.id, { onentered: board.refresh, notice }), board.element),
@@ -125,6 +131,9 @@ export function mount(root, { notice, again }) {
     removeEventListener("keydown", keys);
   };
 }
+
+const noPictures = (error) => h("section", { class: "elsewhere" }, h("p", { class: "overline" }, t("view.eye")),
+  h("h1", { class: "word" }, t("eye.none")), h("p", {}, t("eye.none.how")), h("p", { class: "small-print" }, reason(error)));
 
 // crypto.subtle is there on https and on this machine itself; elsewhere the machine's word cannot be checked here.
 async function commitment(salt, name) {

@@ -71,6 +71,7 @@ export function mount(root, { notice, status, again }) {
       return notice(reason(error), "bad");
     }
     played = [];
+    status({ by: game.model.name, ms: null });
     await next();
   }
 
@@ -140,10 +141,10 @@ export function mount(root, { notice, status, again }) {
   function mutter(last = null) {
     const wrong = round.seen.filter((name) => name !== last).slice(-4);
     const crossed = wrong.flatMap((name, index) => {
-      const shown = index === wrong.length - 1 && last === null ? h("span", {}, `${label(name)}?`) : h("s", {}, label(name));
+      const shown = index === wrong.length - 1 && last === null ? h("span", {}, t("game.guess", { label: label(name) })) : h("s", {}, label(name));
       return [shown, " "];
     });
-    murmur.replaceChildren(...crossed, ...(last === null ? [] : [h("strong", {}, `${label(last)}!`)]));
+    murmur.replaceChildren(...crossed, ...(last === null ? [] : [h("strong", {}, t("game.got", { label: label(last) }))]));
   }
 
   function over(answer) {
@@ -204,22 +205,22 @@ export function mount(root, { notice, status, again }) {
           ? (took === null ? "" : t("pictionary.seconds", { seconds: number(took, 1) }))
           : guess && strokes.length ? t("pictionary.saw", { label: label(guess) }) : ""))) };
     });
-    const play = () => {
+    const play = (asked) => {
       stopReplays.forEach((cancel) => cancel());
-      stopReplays = papers.map(({ canvas }, index) => replay(canvas, played[index].strokes));
+      stopReplays = papers.map(({ canvas }, index) => replay(canvas, played[index].strokes, { asked }));
     };
     const summary = infinite()
       ? t("pictionary.infinite.summary", { count: number(won.length) })
       : t("pictionary.summary", { won: number(won.length), rounds: number(game.rounds), streak: number(game.best_streak) });
-    const headline = makeHeadline(infinite() ? t("pictionary.thanks") : t("game.points", { points: number(game.score) }), h("p", {}, summary),
+    const headline = makeHeadline({ text: infinite() ? t("pictionary.thanks") : t("game.points", { points: number(game.score) }) }, h("p", {}, summary),
       fastest && h("p", {}, t("pictionary.fastest", { label: label(fastest.word), seconds: number(fastest.took, 1) })));
     section.replaceWith(h("section", { class: "finale" }, headline.element,
       h("ol", { class: "papers" }, papers.map(({ element }) => element)),
       h("div", { class: "feedback" }, button("plain-button", t("pictionary.again"), again, { image: "pencil" }),
-        button("plain-button", t("pictionary.replay"), play, { image: "again" })),
+        button("plain-button", t("pictionary.replay"), () => play(true), { image: "again" })),
       infinite() ? null : h("div", { class: "honours" }, nameForm(game.id, { onentered: board.refresh, notice }), board.element)));
     headline.title.focus({ preventScroll: true });
-    play();
+    play(false);
   }
 
   function intro() {
@@ -232,7 +233,7 @@ export function mount(root, { notice, status, again }) {
     showVoice();
   }
 
-  const themed = () => stopReplays.length && document.querySelectorAll(".papers canvas").forEach((canvas, index) => replay(canvas, played[index].strokes, 0));
+  const themed = () => stopReplays.length && document.querySelectorAll(".papers canvas").forEach((canvas, index) => replay(canvas, played[index].strokes, { seconds: 0 }));
   addEventListener("inksight:theme", themed);
   intro();
   drawingModel(() => gone).then((model) => { if (!gone && !model) section.replaceWith(photosOnly()); });
