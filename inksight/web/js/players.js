@@ -27,7 +27,7 @@ export function makePlayers() {
 
   function draw(seconds) {
     stop();
-    replays = papers.map(({ canvas, strokes }) => replay(canvas, strokes, seconds));
+    replays = papers.map(({ canvas, strokes }) => replay(canvas, strokes, { seconds }));
   }
 
   function stop() {
@@ -44,7 +44,7 @@ function seat(room, player, me) {
   const over = room.phase === "over";
   const notes = [player.id === me && t("race.you"), player.id === room.host && t("race.host"), !player.here && t("race.away")].filter(Boolean);
   const won = over && player.id === room.winner;
-  const guess = room.phase !== "drawing" && !over ? "" : player.guess === null ? "…" : over ? label(player.guess) : `${label(player.guess)}?`;
+  const guess = room.phase !== "drawing" && !over ? "" : player.guess === null ? "…" : over ? label(player.guess) : t("game.guess", { label: label(player.guess) });
   return h("li", { class: [won && "won", !player.here && "away", player.id === me && "me"].filter(Boolean).join(" ") },
     over && h("div", { class: "sheet" }, player.drawing.length > 0 && h("canvas", { role: "img", "aria-label": t("race.drawing", { name: player.name }) })),
     h("p", {}, h("span", { class: "who" }, player.name), h("span", { class: "notes" }, notes.join(", "))),

@@ -1,15 +1,19 @@
 // Draws strokes again as the pen drew them, within a few seconds. Returns a function that stops it.
+//
+// Who wants less motion sees the drawing at once; who then asks for it (`asked`), stroke by stroke.
 
 const UNITS = 1000;
 const WIDTH = 22;
 // A pen that rested is not waited for.
 const LONGEST_PAUSE = 250;
 
-export function replay(canvas, strokes, seconds = 2.5) {
-  const points = moments(strokes);
-  const duration = Math.min(1, (points.at(-1)?.at ?? 0) / (1000 * seconds)) * 1000 * seconds;
-  const scale = points.length ? duration / Math.max(1, points.at(-1).at) : 0;
-  if (matchMedia("(prefers-reduced-motion: reduce)").matches || !points.length) {
+export function replay(canvas, strokes, { seconds = 2.5, asked = false } = {}) {
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const points = still ? whole(moments(strokes)) : moments(strokes);
+  const last = points.at(-1)?.at ?? 0;
+  const duration = Math.min(last, 1000 * seconds);
+  const scale = duration / Math.max(1, last);
+  if ((still && !asked) || !points.length) {
     draw(canvas, points);
     return () => {};
   }
@@ -35,6 +39,12 @@ function moments(strokes) {
     points.push({ x, y: ys[index], stroke, at: clock });
   }));
   return points;
+}
+
+// Every point when its stroke begins.
+function whole(points) {
+  const begins = new Map([...points].reverse().map(({ stroke, at }) => [stroke, at]));
+  return points.map((point) => ({ ...point, at: begins.get(point.stroke) }));
 }
 
 function draw(canvas, points) {

@@ -74,7 +74,7 @@ export function mount(root, { notice, status, again }) {
 
   function answered({ predictions, unsure }) {
     if (room.phase !== "drawing") return;
-    const text = unsure ? t("pictionary.watching") : `${label(predictions[0].label)}?`;
+    const text = unsure ? t("pictionary.watching") : t("game.guess", { label: label(predictions[0].label) });
     if (murmur.textContent === text) return;
     murmur.textContent = text;
     if (!unsure) say(t("pictionary.see", { label: label(predictions[0].label) }), language());
