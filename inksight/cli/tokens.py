@@ -16,7 +16,9 @@ def add(
     name: Annotated[str, typer.Argument(help="Whose token it is; it stands beside what it did.")],
     scope: Annotated[
         list[str] | None,
-        typer.Option("--scope", help="What it allows: models, review, logs, experiments. May be given several times."),
+        typer.Option(
+            "--scope", help="What it allows: models, review, logs, experiments, jobs. May be given several times."
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:

@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
 
 from inksight import registry
+from inksight.cli.tokens import add as add_token
 from inksight.serving import create_app
 from inksight.serving.storage import Storage
 from inksight.serving.tokens import SCOPES, Tokens
@@ -82,6 +83,11 @@ def test_admin_routes_want_a_token_with_the_scope(client: TestClient, method: st
     others = [other for other in SCOPES if other != scope]
     check_error(client.request(method, path, headers=bearer(*others, name="bob"), json={}), 403, "forbidden")
     assert client.request(method, path, headers=bearer(scope), json={}).status_code not in (401, 403)
+
+
+def test_the_help_names_every_scope() -> None:
+    told = get_type_hints(add_token, include_extras=True)["scope"].__metadata__[0].help
+    assert all(scope in told for scope in SCOPES)
 
 
 def test_tokens_are_kept_as_hashes_and_can_be_removed(client: TestClient, home: Path) -> None:

@@ -46,7 +46,7 @@ export function versionsPart({ model, onlook, onmoved, notice }) {
       outcome,
       h("ol", { class: "version-list" }, found.versions.map((version) => item(version, at))),
       found.moves.length > 0 && h("h3", { class: "overline" }, t("models.moves")),
-      h("ol", { class: "moves" }, found.moves.slice(0, MOVES).map((moved) => h("li", {}, h("span", {}, date(moved.at)), " ",
+      h("ol", { class: "moves" }, found.moves.slice(0, MOVES).map((moved) => h("li", {}, h("span", {}, date(moved.at)), " · ",
         t(moved.forced ? "models.moved.forced" : "models.moved", { alias: moved.alias, previous: moved.previous ?? "–", version: moved.version }), moved.note && h("em", {}, ` ${moved.note}`)))),
       button("quiet", t("review.leave"), () => { admin.forget(); ask(); }),
     ].filter(Boolean));

@@ -150,6 +150,7 @@ export function mount(root, { notice, status }) {
     } catch (error) {
       return notice(reason(error), "bad");
     }
+    status({ by: name, ms: null });
     if (picture) judge(picture);
     else show();
   }
