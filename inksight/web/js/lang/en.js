@@ -3,7 +3,7 @@ export default {
   errors: {},
   labels: {},
   texts: {
-    "shell.skip": "Skip to the drawing",
+    "shell.skip": "Skip to the content",
     "theme.dark": "Night paper",
     "theme.light": "Day paper",
     "status.loading": "The model is being loaded …",

@@ -1,7 +1,7 @@
 export default {
   name: "Français",
   texts: {
-    "shell.skip": "Aller au dessin",
+    "shell.skip": "Aller au contenu",
     "theme.dark": "Papier de nuit",
     "theme.light": "Papier de jour",
     "status.loading": "Le modèle se charge…",
