@@ -22,6 +22,7 @@ def push(
     """Add a bundle to the registry as the next version of a model."""
     from inksight import registry
     from inksight.bundle.loading import locate
+    from inksight.errors import NotFoundError
 
     with closing(registry.open()) as store:
         version = store.register(locate(bundle), name, parent=parent, note=note)
@@ -29,7 +30,13 @@ def push(
         print_json(version.as_dict())
         return
     print(f"{version.ref}: {version.bytes / 1e6:.2f} MB, SHA-256 {version.sha256[:12]}")
-    print(f"Let {name} mean it: inksight models promote {version.ref}")
+    try:
+        before = locate(name)
+    except NotFoundError:
+        print(f"Let {name} mean it: inksight models promote {version.ref}")
+    else:
+        print(f"Let {name}@champion mean it: inksight models promote {version.ref}")
+        print(f"{name} alone means {before}, which comes first.")
 
 
 def pull(

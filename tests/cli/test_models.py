@@ -53,6 +53,18 @@ def test_the_whole_life_of_a_model(tmp_path: Path) -> None:
     assert "Did you mean doodle" in inksight("models", "show", "dodle", code=2).stderr
 
 
+def test_pushing_says_what_the_name_means_where_a_run_has_it_too(tmp_path: Path, home: Path) -> None:
+    bundle = make_bundle(tmp_path / "made")
+    assert "Let doodle mean it" in inksight("models", "push", str(bundle), "doodle").stdout
+    run = home / "runs" / "doodle"
+    run.mkdir(parents=True)
+    (run / "settings.json").write_text("{}")
+    make_bundle(run / "bundle")
+    told = inksight("models", "push", "doodle", "doodle").stdout
+    assert "Let doodle@champion mean it" in told
+    assert f"doodle alone means {run / 'bundle'}, which comes first." in told
+
+
 @pytest.mark.slow
 def test_architectures() -> None:
     found = json.loads(inksight("models", "architectures", "simple_cnn", "convnet", "--json").stdout)
