@@ -25,6 +25,7 @@ from inksight.improve.retrain import retrain
 from inksight.registry import Registry
 from inksight.registry.tables import Correction
 from inksight.settings import RetrainSettings
+from inksight.training import train
 from tests.improve.planted import MODEL, correct, rings, store_with_model
 
 SETTINGS = RetrainSettings(epochs=4, rate=0.5, class_margin=0.1, overall_margin=0.02)
@@ -161,6 +162,17 @@ def test_a_gate_says_no_unless_forced(store: Registry) -> None:
     forced = retrain(MODEL, RetrainSettings(**{**vars_of(settings), "force": True}), store=store)
     assert (forced.outcome, forced.forced, forced.version) == ("promoted", True, done.version)
     assert store.history(MODEL)[0].forced is True
+
+
+def test_a_refusal_beside_another_champion_names_its_gates(store: Registry, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"epochs": 1, "max_steps": 2, "tensorboard": False, "augment": 0.0}
+    weak = train(base_file(store), model="simple_cnn", run_dir=tmp_path / "weak", quiet=True, **settings)
+    store.register(weak.bundle, MODEL)
+    correct(store, rings(30, seed=1))
+    done = retrain(f"{MODEL}:2", RetrainSettings(epochs=1, rate=0.01, class_margin=1.0), store=store)
+    assert (done.parent, done.outcome) == ("bars:2", "refused")
+    [against] = [answer for answer in done.gates if not answer["passed"]]
+    assert (against["gate"], against["values"]["champion"]) == ("overall", "bars:1")
 
 
 def test_too_little_to_learn(store: Registry) -> None:
