@@ -96,33 +96,37 @@ def _resample(x: Floats, y: Floats, ends: list[int], drawing_strokes: list[int])
     for start, end in zip(starts, ends, strict=True):
         # Stroke by stroke: a running sum over all of them would round otherwise than the twin in JavaScript does.
         np.cumsum(gap[start : end - 1], out=way[start + 1 : end])
-    at: list[Floats] = []
-    before: list[Ints] = []
+    last = np.array(ends) - 1
+    first = np.r_[0, last[:-1] + 1]
+    lengths = way[last]
+    steps: list[int] = []
     stroke = 0
     for count in drawing_strokes:
-        mine = range(stroke, stroke + count)
-        step = max(1, math.ceil(sum(float(way[ends[index] - 1]) for index in mine) / MAX_SAMPLES))
-        for index in mine:
-            start, end = starts[index], ends[index]
-            length = float(way[end - 1])
-            places = np.arange(max(1, math.ceil(length / step)), dtype=np.float64) * step
-            if places[-1] >= length > 0:
-                places = places[:-1]
-            at += [places, way[end - 1 : end]]
-            found = np.searchsorted(way[start:end], places, side="right") + (start - 1) if length else np.array([start])
-            before += [found, np.array([end - 1])]
+        total = sum(lengths[stroke : stroke + count].tolist())
+        steps += [max(1, math.ceil(total / MAX_SAMPLES))] * count
         stroke += count
-    where, left = np.concatenate(at), np.concatenate(before)
+    step = np.array(steps, np.float64)
+    # How many samples lie before each point of its stroke, and so on each way from one point to the next. A quotient
+    # may round across a whole number.
+    per_point = np.repeat(step, last - first + 1)
+    before = np.ceil(way / per_point)
+    before -= (before - 1) * per_point >= way
+    before += before * per_point < way
+    before[first] = 0
+    counts = np.zeros(len(x), np.int64)
+    counts[:-1] = np.diff(before)
+    counts[last] = 1
+    counts[first] += lengths == 0
+    left = np.repeat(np.arange(len(x)), counts)
+    samples = np.add.reduceat(counts, first)
+    sample_ends = np.cumsum(samples)
+    where = (np.arange(len(left)) - np.repeat(sample_ends - samples, samples)) * np.repeat(step, samples)
+    where[sample_ends - 1] = lengths
     right = np.minimum(left + 1, len(x) - 1)
     # The last point of a stroke is 0 beyond itself; whatever follows it must only not be 0 away.
     span = way[right] - way[left]
     share = (where - way[left]) / np.where(span == 0, 1.0, span)
-    counts = np.fromiter((len(places) for places in before), np.int64, len(before))
-    return (
-        x[left] + share * (x[right] - x[left]),
-        y[left] + share * (y[right] - y[left]),
-        np.cumsum(counts)[1::2],
-    )
+    return x[left] + share * (x[right] - x[left]), y[left] + share * (y[right] - y[left]), sample_ends
 
 
 def _peucker(x: Floats, y: Floats, first: Ints, last: Ints) -> Ints:
@@ -136,19 +140,17 @@ def _peucker(x: Floats, y: Floats, first: Ints, last: Ints) -> Ints:
             return np.flatnonzero(keep)
         count = last - first - 1
         start = np.cumsum(count) - count
-        span = np.repeat(np.arange(len(count)), count)
-        inner = np.arange(len(span)) - start[span] + first[span] + 1
+        inner = np.arange(start[-1] + count[-1]) + np.repeat(first + 1 - start, count)
         dx, dy = x[last] - x[first], y[last] - y[first]
         length = np.sqrt(dx * dx + dy * dy)
-        px, py = x[inner] - x[first][span], y[inner] - y[first][span]
         closed = length == 0
-        distance = np.where(
-            closed[span],
-            np.sqrt(px * px + py * py),
-            np.abs(dx[span] * py - dy[span] * px) / np.where(closed, 1.0, length)[span],
-        )
+        px, py = x[inner] - np.repeat(x[first], count), y[inner] - np.repeat(y[first], count)
+        distance = np.abs(np.repeat(dx, count) * py - np.repeat(dy, count) * px)
+        distance /= np.repeat(np.where(closed, 1.0, length), count)
+        if closed.any():
+            distance = np.where(np.repeat(closed, count), np.sqrt(px * px + py * py), distance)
         farthest = np.maximum.reduceat(distance, start)
-        peaks = np.flatnonzero(distance == farthest[span])
+        peaks = np.flatnonzero(distance == np.repeat(farthest, count))
         peak = inner[peaks[np.searchsorted(peaks, start)]]  # the first of equals
         split = farthest > EPSILON
         keep[peak[split]] = True
