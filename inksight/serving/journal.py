@@ -1,7 +1,8 @@
 """The prediction log: every answer goes to the database, and no answer waits for it.
 
-Answers are put into a queue in memory and written by a thread, many at a time. While the database is away the queue
-grows to its bound; what does not fit is dropped and counted. Old rows are deleted once an hour.
+Answers become rows at once, so that no picture is held any longer, and are written by a thread, many at a time. While
+the database is away they wait, up to a bound in number and memory; what does not fit is dropped and counted. Old rows
+are deleted once an hour.
 
 Not guaranteed: answers of the last quarter of a second before a process is killed.
 """
@@ -16,6 +17,7 @@ from collections import OrderedDict, deque
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from sqlalchemy import delete, insert
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -35,7 +37,12 @@ FIRST_PRUNE = 60.0
 """Seconds: a server that is only tried out has nothing to delete and needs no database for it."""
 
 RECENT = 5_000
-"""Answers kept in memory, so that feedback finds one that is not written yet."""
+"""Answers kept in memory where none are written, so that feedback finds them."""
+
+KEPT_BYTES = 256 * 2**20
+"""Most memory for drawings and photos that wait to be written; without them a row is about a kilobyte."""
+
+Row = dict[str, Any]
 
 
 class Journal:
@@ -45,8 +52,10 @@ class Journal:
         self._storage = storage
         self._metrics = metrics
         self._settings = settings
-        self._queue: deque[dict[str, Any]] = deque()
-        self._recent: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._queue: deque[Row] = deque()
+        self._recent: OrderedDict[str, Row] = OrderedDict()
+        self._kept_bytes = 0
+        self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
@@ -71,23 +80,25 @@ class Journal:
         return len(self._queue)
 
     def record(self, answer: Answer, ms: float, extra: dict[str, Any] | None = None) -> None:
-        """Take an answer over; never waits."""
-        entry = {"answer": answer, "ms": ms, "at": time.time(), "extra": extra}
-        self._recent[answer.id] = entry
-        if len(self._recent) > RECENT:
-            self._recent.popitem(last=False)
-        if not self._settings.log_predictions:
-            return
-        if len(self._queue) >= self._settings.log_queue:
-            self.dropped += 1
-            self._metrics.log_dropped.inc()
-            return
-        self._queue.append(entry)
+        """Take an answer over; never waits for the database."""
+        settings = self._settings
+        row = row_of(answer, ms, extra, keep=settings.keep_drawings)
+        with self._lock:
+            if settings.log_predictions:
+                if len(self._queue) >= settings.log_queue or self._kept_bytes > KEPT_BYTES:
+                    self.dropped += 1
+                    self._metrics.log_dropped.inc()
+                    return
+                self._queue.append(row)
+            self._recent[row["id"]] = row
+            self._kept_bytes += _bytes(row)
+            while not settings.log_predictions and (len(self._recent) > RECENT or self._kept_bytes > KEPT_BYTES):
+                self._kept_bytes -= _bytes(self._recent.popitem(last=False)[1])
 
-    def recent(self, prediction_id: str) -> dict[str, Any] | None:
-        """Return the row of an answer that this process gave lately, or None."""
-        entry = self._recent.get(prediction_id)
-        return None if entry is None else self._row(entry)
+    def recent(self, prediction_id: str) -> Row | None:
+        """Return the row of an answer that this process gave lately and has not written, or None."""
+        row = self._recent.get(prediction_id)
+        return None if row is None else _readable(row)
 
     def _work(self) -> None:
         pause = PAUSE
@@ -103,20 +114,22 @@ class Journal:
     def _write(self) -> bool:
         """Write what waits; False when the database did not take it."""
         while self._queue:
-            entries = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            rows = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
             try:
                 # The table, not the class: the object mapper would cost as much again as the insert.
                 table = self._storage.tables.Prediction.__table__
-                rows = [self._row(entry) for entry in entries]
                 with self._storage.database.write() as session:
-                    session.connection().execute(insert(table), rows)
+                    session.connection().execute(insert(table), [_readable(row) for row in rows])
             except (InksightError, SQLAlchemyError) as error:
-                self._queue.extendleft(reversed(entries))
+                self._queue.extendleft(reversed(rows))
                 if not self._failing:
                     log("the database does not take predictions", level=logging.WARNING, reason=str(error)[:300])
                 self._failing = True
                 return False
-            self._metrics.logged.inc(len(entries))
+            with self._lock:
+                for row in rows:
+                    self._kept_bytes -= _bytes(self._recent.pop(row["id"]))
+            self._metrics.logged.inc(len(rows))
             if self._failing:
                 log("the database takes predictions again", dropped=self.dropped, waiting=len(self._queue))
             self._failing = False
@@ -134,23 +147,35 @@ class Journal:
         except (InksightError, SQLAlchemyError) as error:
             log("old predictions could not be deleted", level=logging.WARNING, reason=str(error)[:300])
 
-    def _row(self, entry: dict[str, Any]) -> dict[str, Any]:
-        answer: Answer = entry["answer"]
-        best = int(answer.probabilities.argmax())
-        return {
-            "id": answer.id,
-            "at": datetime.fromtimestamp(entry["at"], UTC),
-            "model": answer.model.name,
-            "version": answer.model.version,
-            "label": answer.model.classes[best],
-            "confidence": round(float(answer.probabilities[best]), 6),
-            "unsure": answer.unsure,
-            "ms": entry["ms"],
-            "input_kind": answer.kind,
-            "input_sha256": answer.input_hash,
-            "input": kept_input(answer) if self._settings.keep_drawings else None,
-            "extra": entry["extra"],
-        }
+
+def row_of(answer: Answer, ms: float, extra: dict[str, Any] | None, *, keep: bool) -> Row:
+    """Return an answer as a row of the table, its drawing as JSON in bytes.
+
+    Thousands of lists of numbers that live for a while would cost the garbage collector a fifth of the processor.
+    """
+    best = int(answer.probabilities.argmax())
+    return {
+        "id": answer.id,
+        "at": datetime.now(UTC),
+        "model": answer.model.name,
+        "version": answer.model.version,
+        "label": answer.model.classes[best],
+        "confidence": round(float(answer.probabilities[best]), 6),
+        "unsure": answer.unsure,
+        "ms": ms,
+        "input_kind": answer.kind,
+        "input_sha256": answer.input_hash,
+        "input": orjson.dumps(kept_input(answer)) if keep else None,
+        "extra": extra,
+    }
+
+
+def _bytes(row: Row) -> int:
+    return len(row["input"] or b"")
+
+
+def _readable(row: Row) -> Row:
+    return row | {"input": orjson.loads(row["input"])} if row["input"] else row
 
 
 def kept_input(answer: Answer) -> dict[str, Any]:

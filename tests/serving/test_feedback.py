@@ -46,6 +46,12 @@ def serving(**settings: Any) -> Iterator[TestClient]:
         yield ready(client)
 
 
+def services_of(client: TestClient) -> Services:
+    assert isinstance(client.app, FastAPI)
+    shared: Services = client.app.state.services
+    return shared
+
+
 def ask(client: TestClient) -> dict[str, Any]:
     return dict(client.post("/v1/predict", json={"strokes": TALL_LEFT}).json())
 
@@ -130,9 +136,7 @@ def test_contradictory_feedback_is_refused(client: TestClient, said: dict[str, A
 
 def test_the_database_may_go_away_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(log_queue=5) as client:
-        app = client.app
-        assert isinstance(app, FastAPI)
-        shared: Services = app.state.services
+        shared = services_of(client)
         away = True
         open_database = type(shared.storage).database.fget  # type: ignore[attr-defined]
 
@@ -150,6 +154,35 @@ def test_the_database_may_go_away_and_come_back(monkeypatch: pytest.MonkeyPatch)
         wait_for(lambda: len(rows(Prediction)) == 5)
         assert "inksight_predictions_dropped_total 3.0" in client.get("/metrics").text
         assert "inksight_predictions_logged_total 5.0" in client.get("/metrics").text
+
+
+def test_drawings_that_wait_for_the_database_have_a_bound_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inksight.serving.journal.KEPT_BYTES", 1)
+    monkeypatch.setattr("inksight.serving.journal.Journal._write", lambda _: False)
+    with serving(keep_drawings=True) as client:
+        for _ in range(3):
+            ask(client)
+        assert services_of(client).journal.waiting == 1
+        assert services_of(client).journal.dropped == 2
+
+
+def test_feedback_finds_answers_that_are_never_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inksight.serving.journal.RECENT", 2)
+    with serving(log_predictions=False, keep_drawings=True) as client:
+        oldest, _, newest = (ask(client)["id"] for _ in range(3))
+        check_error(client.post("/v1/feedback", json={"prediction_id": oldest, "correct": True}), 404)
+        assert client.post("/v1/feedback", json={"prediction_id": newest, "correct": True}).status_code == 201
+    assert rows(Prediction) == []
+    assert rows(Correction)[0].input["strokes"]
+
+
+def test_what_is_written_is_held_no_longer() -> None:
+    with serving(keep_drawings=True) as client:
+        answer = ask(client)
+        held = services_of(client).journal.recent(answer["id"])
+        assert held is None or held["input"]["strokes"]
+        wait_for(lambda: services_of(client).journal.recent(answer["id"]) is None)
+        assert rows(Prediction)[0].input["strokes"]
 
 
 def test_old_predictions_are_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
