@@ -46,7 +46,7 @@ class Services:
         self.workshop = Workshop(self.storage)
         self.ready = False
         self.failure: InksightError | None = None
-        self.on_loaded: Callable[[InksightError | None], None] | None = None
+        self.on_loaded: Callable[[InksightError | None], None] = log_failure
         self._wanted = models
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -99,12 +99,15 @@ class Services:
                 self.go_live(await asyncio.to_thread(load_model, self.storage, wanted))
         except InksightError as error:
             self.failure = error
-            if self.on_loaded is None:
-                log("a model cannot be served", level=logging.ERROR, **error.as_dict())
         else:
             self.ready = True
-        if self.on_loaded is not None:
-            self.on_loaded(self.failure)  # a failure ends the command with the error as its one message
+        self.on_loaded(self.failure)
+
+
+def log_failure(failure: InksightError | None) -> None:
+    """Log why the models were not loaded."""
+    if failure is not None:
+        log("a model cannot be served", level=logging.ERROR, **failure.as_dict())
 
 
 def services(request: Request) -> Services:
