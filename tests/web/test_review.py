@@ -145,12 +145,19 @@ def test_decisions_are_looked_through_and_taken_back(
     assert states(service)[0] == ("relabelled", "right")
 
 
-def test_a_wrong_token_is_refused_and_forgotten(browser: Any, address: str, token: str) -> None:
-    page = browser.new_context(locale="en-GB").new_page()
-    page.goto(address + "#/review")
-    page.get_by_label("Admin token").fill("ink_nonsense")
+@pytest.mark.parametrize(
+    ("locale", "field", "said"),
+    [("en-GB", "Admin token", "the token is not known"), ("fr-FR", "Jeton", "Ce jeton n’est pas valable ici.")],
+)
+@pytest.mark.parametrize("view", ["review", "models"])
+def test_a_wrong_token_is_refused_and_forgotten(
+    browser: Any, address: str, token: str, view: str, locale: str, field: str, said: str
+) -> None:
+    page = browser.new_context(locale=locale).new_page()
+    page.goto(f"{address}#/{view}")
+    page.get_by_label(field).fill("ink_nonsense")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("not known")
+    expect(page.get_by_role("alert")).to_contain_text(said)
     assert page.evaluate("sessionStorage.getItem('inksight.token')") is None
     page.context.close()
 

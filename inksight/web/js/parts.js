@@ -12,7 +12,7 @@ export const button = (kind, text, onclick, { image = null, ...properties } = {}
   h("button", { class: kind, type: "button", onclick, ...properties }, image && icon(image), text);
 
 // Why something failed, for people: what the server says, or that it does not answer.
-export const reason = (error) => (error.message ? failure(error) : t("status.offline"));
+export const reason = (error) => (error.message ? failure(error) : t("status.away"));
 
 // A line that is only read aloud, when its text changes.
 export const makeSpoken = () => h("p", { class: "unseen", role: "status", "aria-live": "polite" });

@@ -24,7 +24,7 @@ export function versionsPart({ model, onlook, onmoved, notice }) {
   function failed(error) {
     if (!refused(error)) return notice(reason(error), "bad");
     admin.forget();
-    ask(error.message);
+    ask(reason(error));
   }
 
   async function open(outcome = null) {

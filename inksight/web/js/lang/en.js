@@ -10,6 +10,7 @@ export default {
     "status.model": "{name}, version {version}",
     "status.classes": "knows {count} things",
     "status.ms": "answered in {ms} ms",
+    "status.away": "The server does not answer.",
     "status.offline": "The server does not answer. Trying again …",
     "status.local": "Drawn here, judged here: nothing leaves this server.",
     "view.draw": "Draw",

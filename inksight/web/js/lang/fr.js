@@ -8,6 +8,7 @@ export default {
     "status.model": "{name}, version {version}",
     "status.classes": "connaît {count} choses",
     "status.ms": "réponse en {ms} ms",
+    "status.away": "Le serveur ne répond pas.",
     "status.offline": "Le serveur ne répond pas. Nouvel essai…",
     "status.local": "Dessiné ici, jugé ici : rien ne quitte ce serveur.",
     "view.draw": "Dessiner",

@@ -133,7 +133,7 @@ export function mount(root, { notice, status, again }) {
 }
 
 const noPictures = (error) => h("section", { class: "elsewhere" }, h("p", { class: "overline" }, t("view.eye")),
-  h("h1", { class: "word" }, t("eye.none")), h("p", {}, t("eye.none.how")), h("p", { class: "small-print" }, reason(error)));
+  h("h1", { class: "word" }, t("eye.none")), h("p", {}, t("eye.none.how")), h("p", { class: "small-print" }, error.message));
 
 // crypto.subtle is there on https and on this machine itself; elsewhere the machine's word cannot be checked here.
 async function commitment(salt, name) {

@@ -82,7 +82,7 @@ export function mount(root, { notice }) {
     if (left) return;
     if (refused(error)) {
       admin.forget();
-      askForToken(error.message);
+      askForToken(reason(error));
     } else notice(reason(error), "bad");
   }
 
