@@ -178,7 +178,7 @@ def test_leaving_in_the_middle_leaves_nothing_running(visit: Callable[..., Any])
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [{"width": 1280, "height": 800}, PHONE])
+@pytest.mark.parametrize("size", [{"width": 1280, "height": 800}, PHONE, {**PHONE, "width": 844, "height": 390}])
 def test_every_stage_is_readable_and_fits(visit: Callable[..., Any], scheme: str, size: dict[str, Any]) -> None:
     page = visit(path="#/pictionary", color_scheme=scheme, locale="fr-FR", **size)
 
@@ -188,6 +188,8 @@ def test_every_stage_is_readable_and_fits(visit: Callable[..., Any], scheme: str
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
     check()
+    rules = page.locator(".cover").evaluate("(cover) => cover.scrollHeight <= cover.clientHeight")
+    assert rules, "the rules fit on the sheet"
     begin(page, "Commencer")
     check()
     sheet = page.locator("canvas.ink").bounding_box()
