@@ -189,6 +189,15 @@ def new_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove_halves(target: Path) -> None:
+    """Remove what processes that were killed in `new_folder(target)` left beside it; none may be at work there."""
+    halves = list(target.parent.glob(f".{target.name}.*.tmp"))
+    if target.is_dir():  # else the one that was moved aside is all there is
+        halves += target.parent.glob(f".{target.name}.*.old")
+    for half in halves:
+        shutil.rmtree(half, ignore_errors=True)
+
+
 def _check_whole(folder: Path, network: Network, images: NDArray[np.uint8], *, real: bool) -> Parity:
     """Read the written bundle back both ways and compare with the model in memory."""
     expected = batched(torch_runner(network), images)

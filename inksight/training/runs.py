@@ -94,3 +94,18 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         for name in sorted({*before, *now} - FREE_SETTINGS)
         if before.get(name) != now.get(name)
     ]
+
+
+def check_same(before: RunDescription, now: RunDescription) -> None:
+    """Raise ConflictError unless a run to be resumed was started with the same data, model and settings."""
+    changes = differences(before.settings, now.settings)
+    changes += differences(before.model_options, now.model_options)
+    if before.model != now.model:
+        changes.append(f"--model {now.model} (was {before.model})")
+    if before.dataset["sha256"] != now.dataset["sha256"]:
+        changes.append(f"other images: {now.dataset['name']} (was {before.dataset['name']})")
+    if changes:
+        raise ConflictError(
+            f"the run was started with other settings: {', '.join(changes)}",
+            hint="Resume it with the same ones, or start a new run without --resume.",
+        )

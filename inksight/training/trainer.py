@@ -7,7 +7,6 @@ taken in another order.
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from inksight.config import as_dict, option_name, resolve
 from inksight.data import Dataset, open_dataset
 from inksight.data.ensure import ensure_dataset
 from inksight.data.places import remember
-from inksight.errors import ConflictError, TrainingError, UsageError
+from inksight.errors import TrainingError, UsageError
 from inksight.models.preprocess import Preprocess
 from inksight.settings import TrainSettings
 from inksight.training.augment import build_augmentation
@@ -41,8 +40,8 @@ from inksight.training.progress import Progress
 from inksight.training.recipes import head_only, recipe
 from inksight.training.runs import (
     RunDescription,
+    check_same,
     check_unused,
-    differences,
     is_run,
     latest_run,
     new_folder,
@@ -133,7 +132,7 @@ def train(
             )
             if resume:
                 folder = folder or latest_run(spec.name, dataset.sha256, described.settings)
-                _check_same(read_run(folder), described)
+                check_same(read_run(folder), described)
             else:
                 folder = Path(group.tell(str(folder or new_folder(settings.name, f"{dataset.name}-{spec.name}"))))
                 if group.leads:
@@ -314,21 +313,6 @@ def _model_options(spec: models.ModelSpec, settings: TrainSettings, options: Map
     return spec.resolve(given)
 
 
-def _check_same(before: RunDescription, now: RunDescription) -> None:
-    """Raise ConflictError unless a run to be resumed was started with the same data, model and settings."""
-    changes = differences(before.settings, now.settings)
-    changes += differences(before.model_options, now.model_options)
-    if before.model != now.model:
-        changes.append(f"--model {now.model} (was {before.model})")
-    if before.dataset["sha256"] != now.dataset["sha256"]:
-        changes.append(f"other images: {now.dataset['name']} (was {before.dataset['name']})")
-    if changes:
-        raise ConflictError(
-            f"the run was started with other settings: {', '.join(changes)}",
-            hint="Resume it with the same ones, or start a new run without --resume.",
-        )
-
-
 def _trackers(settings: TrainSettings, others: Sequence[Tracker], warn: Callable[[str], None]) -> Tracker:
     own: list[Tracker] = [JsonLines()]
     if settings.tensorboard:
@@ -369,6 +353,7 @@ def _judge_and_save(
 ) -> dict[str, Any]:
     """Evaluate on the test split (without one, on validation), write the report and the bundle; return the summary."""
     from inksight import bundle
+    from inksight.bundle.saving import remove_halves
     from inksight.evaluation.judging import judge
     from inksight.evaluation.run import completed
 
@@ -386,8 +371,7 @@ def _judge_and_save(
             data={"name": dataset.name, "sha256": dataset.sha256},
         )  # fmt: skip
         summary = evaluation.summary
-    for half in folder.glob(".bundle.*.tmp"):  # of a process that was killed while it saved
-        shutil.rmtree(half)
+    remove_halves(folder / "bundle")  # of a process that was killed while it saved
     bundle.save(
         folder / "bundle", model,
         name=folder.name if settings.name else None,

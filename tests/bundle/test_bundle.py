@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +147,47 @@ class _Wrong(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.inner(x)
         return logits + self.by * torch.arange(5) if torch.compiler.is_compiling() else logits
+
+
+def test_what_killed_saves_left_is_removed_but_never_the_only_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "bundle"
+
+    def save_until(renames: int) -> None:
+        """Replace the bundle, and be killed before the next rename after so many."""
+        done: list[None] = []
+        plain = os.rename
+
+        def rename(source: Path, place: Path) -> None:
+            if len(done) == renames:
+                raise KeyboardInterrupt
+            done.append(None)
+            plain(source, place)
+
+        with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+            patch.setattr(os, "rename", rename)
+            patch.setattr(shutil, "rmtree", lambda *rest, **more: None)
+            with saving.new_folder(target) as folder:
+                (folder / "model.json").touch()
+
+    def kinds() -> list[str]:
+        return sorted(path.suffix for path in tmp_path.iterdir())
+
+    save_until(0)
+    assert kinds() == [".tmp"]
+    saving.remove_halves(target)
+    assert kinds() == []
+    save_until(2)
+    save_until(1)  # the old one is moved aside, the new one not yet in its place
+    assert kinds() == [".old", ".tmp"]
+    saving.remove_halves(target)
+    assert kinds() == [".old"]
+    save_until(2)
+    save_until(2)  # all but the removal of the old one
+    assert kinds() == ["", ".old", ".old"]
+    saving.remove_halves(target)
+    assert list(tmp_path.iterdir()) == [target]
 
 
 @pytest.mark.parametrize("by", [0.01, 3.0])
