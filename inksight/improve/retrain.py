@@ -237,6 +237,7 @@ def _train_settings(parent: Version, settings: RetrainSettings, family: str) -> 
     changes: dict[str, Any] = {
         "name": "",
         "epochs": settings.epochs,
+        "max_steps": 0,
         "learning_rate": rate,
         "dropout": None,  # an option of the model by now
         "classifier": None,

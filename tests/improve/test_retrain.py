@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from inksight import registry
 from inksight.data import open_dataset
 from inksight.data.places import places
 from inksight.errors import ConflictError, UsageError
-from inksight.improve.retrain import retrain
+from inksight.improve.retrain import _train_settings, retrain
 from inksight.registry import Registry
 from inksight.registry.tables import Correction
 from inksight.settings import RetrainSettings
@@ -173,6 +174,14 @@ def test_a_refusal_beside_another_champion_names_its_gates(store: Registry, tmp_
     assert (done.parent, done.outcome) == ("bars:2", "refused")
     [against] = [answer for answer in done.gates if not answer["passed"]]
     assert (against["gate"], against["values"]["champion"]) == ("overall", "bars:1")
+
+
+def test_a_parent_that_was_trained_in_few_steps_does_not_shorten_the_retraining(store: Registry) -> None:
+    parent = store.find(MODEL)
+    known = dict(parent.description["settings"] or {})
+    parent = replace(parent, description={**parent.description, "settings": {**known, "max_steps": 3}})
+    settings = _train_settings(parent, SETTINGS, "convnet")
+    assert (settings.epochs, settings.max_steps) == (SETTINGS.epochs, 0)
 
 
 def test_too_little_to_learn(store: Registry) -> None:
