@@ -69,7 +69,7 @@ def fit_transfer(
             state = fit(
                 model.head,
                 head_task(task, *features, settings),
-                dataclasses.replace(settings, epochs=epochs, max_steps=0),
+                dataclasses.replace(settings, epochs=epochs, max_steps=settings.max_steps if whole else 0),
                 folder if whole else folder / "head",
                 device=device,
                 quiet=quiet,

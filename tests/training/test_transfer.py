@@ -174,6 +174,15 @@ def test_epochs_count_whatever_a_recipe_says_of_frozen_ones(photos: Path, tmp_pa
     assert len(train(photos, run_dir=tmp_path / "recipe", **frozen).history) == recipes["frozen_epochs"]
 
 
+@pytest.mark.parametrize("freeze", [True, False])
+def test_steps_count_in_the_training_that_is_the_run(photos: Path, tmp_path: Path, freeze: bool) -> None:
+    options = {**OPTIONS, "freeze_backbone": freeze, "frozen_epochs": 3, "feature_views": 0, "finish": False}
+    run = train(photos, run_dir=tmp_path / "run", epochs=3, max_steps=6, **options)
+    assert [entry["step"] for entry in run.history] == [4, 6]
+    if not freeze:
+        assert [entry["step"] for entry in read_history(run.folder / "head")] == [4, 8, 12]
+
+
 def test_a_dataset_may_want_something_of_one_family_alone() -> None:
     thawing, frozen = recipe("transfer/resnet18", "flowers"), recipe("transfer/resnet18", "pets")
     assert (thawing["freeze_backbone"], thawing["thawed_stages"]) == (False, 3)
