@@ -107,6 +107,8 @@ def train_all(
     with nullcontext(runner) if runner else _runner(settings) as where:
         matrix, failed = plan(settings, dict(training or {}), dict(tuning or {}), where.threads, say)
         with _alone(matrix.folder):
+            # A job that is finished needs its dataset no more.
+            failed = [(job, error) for job, error in failed if _result_of(job, matrix.folder_of(job)) is None]
             for job, error in failed:
                 prepare_folder(job, matrix.folder_of(job))
                 write_text(matrix.folder_of(job) / "log.txt", f"error: {error.message}\n  {error.hint}\n")

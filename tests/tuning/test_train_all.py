@@ -21,7 +21,7 @@ from inksight.settings import TrainAllSettings
 from inksight.training.trackers import read_history
 from inksight.tuning import best_trial
 from inksight.tuning.jobs import Job, JobProcess, read_failure
-from inksight.tuning.matrix_report import write_matrix_report
+from inksight.tuning.matrix_report import lede, write_matrix_report
 from inksight.tuning.train_all import Matrix, Progress, load_matrix, train_all
 from tests.training.made import write_bars
 
@@ -164,6 +164,19 @@ def test_each_job_tunes_first(tmp_path: Path, home: Path) -> None:
             (home / "tuning" / row["study"]["name"] / f"trial-000{number}" / "settings.json").read_text()
         )
         assert tried["settings"]["batch_size"] == used["settings"]["batch_size"] == 24
+
+
+@pytest.mark.slow
+def test_a_finished_job_needs_its_dataset_no_more(tmp_path: Path) -> None:
+    data = write_bars(tmp_path / "bars.h5", counts=(60, 60))
+    write_matrix_report(run(data, name="m"), max_latency_ms=50)
+    data.unlink()
+    ended: list[tuple[str, bool]] = []
+    again = run(data, name="m", watch=lambda progress: ended.extend((one.state, one.before) for one in progress))
+    assert set(ended) == {("done", True)}
+    assert again.failures() == []
+    found, _ = write_matrix_report(again, max_latency_ms=50)
+    assert lede(found) == "1 model on 1 dataset: 1 of 1 trainings are done."
 
 
 def test_what_fails_all_models_is_told_once(tmp_path: Path, home: Path) -> None:
