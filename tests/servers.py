@@ -182,6 +182,7 @@ class S3Server:
             stdout=subprocess.DEVNULL,
             stderr=log,
             cwd=self.folder,
+            env={**os.environ, "TMPDIR": str(self.folder)},  # for its log files
         )
 
     def stop(self) -> None:
@@ -190,6 +191,8 @@ class S3Server:
             self.process.kill()
             self.process.wait(20)
             self.process = None
+        for name, port in self.ports.items():  # SeaweedFS puts most of them there, whatever it is told
+            Path(f"/tmp/seaweedfs-{name.replace('.', '-')}-{port}.sock").unlink(missing_ok=True)
 
     def close(self) -> None:
         """Stop and remove everything."""

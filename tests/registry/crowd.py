@@ -133,5 +133,7 @@ def die(at: int) -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "act":
         act(float(sys.argv[2]), int(sys.argv[3]))
-    else:
+    elif sys.argv[1] == "die":
         die_at_each(int(sys.argv[2]))
+    else:
+        sys.exit(f"{sys.argv[1]!r} is neither act nor die")

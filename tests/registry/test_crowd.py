@@ -22,20 +22,22 @@ from tests.registry.checks import check, check_files
 from tests.registry.conftest import Make
 
 
-def start(*words: str) -> subprocess.Popen[str]:
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """Start a process of the crowd, whose temporary files are in `folder`: who is killed leaves them behind."""
     return subprocess.Popen(
         [sys.executable, "-m", "tests.registry.crowd", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=REPOSITORY,
+        env={**os.environ, "TMPDIR": str(folder)},
     )
 
 
 @pytest.mark.slow
 def test_a_crowd_that_promotes_and_cleans(any_store: Registry, make: Make, tmp_path: Path) -> None:
     any_store.register(make(), "m")
-    crowd = [start("act", "6", str(seed)) for seed in range(4)]
+    crowd = [start(tmp_path, "act", "6", str(seed)) for seed in range(4)]
     try:
         looks = 0
         while any(process.poll() is None for process in crowd):
@@ -60,7 +62,7 @@ def test_a_crowd_that_promotes_and_cleans(any_store: Registry, make: Make, tmp_p
 @pytest.mark.slow
 def test_killed_at_every_point(any_store: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The story of crowd.die is told again and again, killed seven events later each time, at one registry."""
-    process = start("die", "7")
+    process = start(tmp_path, "die", "7")
     out, err = process.communicate(timeout=250)
     assert process.returncode == 0, err
     killed, events = (int(number) for number in re.findall(r"killed (\d+) times in (\d+) events", out)[0])
@@ -82,7 +84,7 @@ def test_killed_at_every_point(any_store: Registry, tmp_path: Path, monkeypatch:
 def test_killed_in_the_middle_of_a_crowd(any_store: Registry, make: Make, tmp_path: Path) -> None:
     any_store.register(make(), "m")
     for seed in range(4):
-        crowd = [start("act", "20", str(10 * seed + index)) for index in range(2)]
+        crowd = [start(tmp_path, "act", "20", str(10 * seed + index)) for index in range(2)]
         time.sleep(1.5 + 0.37 * seed)
         for process in crowd:
             os.kill(process.pid, signal.SIGKILL)

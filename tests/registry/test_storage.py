@@ -197,14 +197,14 @@ def test_the_command_line_uses_the_bucket(remote: Registry, make: Make, tmp_path
 
 @pytest.mark.slow
 def test_a_crowd_on_s3_and_postgres(
-    remote: Registry, make: Make, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    remote: Registry, make: Make, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from tests.registry.test_crowd import start
 
     monkeypatch.setenv("INKSIGHT_DATABASE_URL", postgres_server.new_database())
     store = open_registry(workspace())
     store.register(make(), "m")
-    crowd = [start("act", "6", str(seed)) for seed in range(2)]
+    crowd = [start(tmp_path, "act", "6", str(seed)) for seed in range(2)]
     for process in crowd:
         out, err = process.communicate(timeout=100)
         assert process.returncode == 0, err

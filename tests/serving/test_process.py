@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -54,7 +55,8 @@ class Service:
 @contextmanager
 def serve(*arguments: str) -> Iterator[Service]:
     command = [sys.executable, "-m", "inksight", "serve", *arguments, "--port", "0"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    folder = tempfile.TemporaryDirectory()  # one that is killed leaves its temporary files behind
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": folder.name}
     service = Service(
         subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
     )
@@ -71,6 +73,7 @@ def serve(*arguments: str) -> Iterator[Service]:
         with suppress(ProcessLookupError):
             os.killpg(service.process.pid, signal.SIGKILL)
         service.end(signal.SIGKILL)
+        folder.cleanup()
 
 
 def _ready(service: Service) -> bool:

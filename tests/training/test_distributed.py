@@ -32,7 +32,7 @@ def run(data: Path, folder: Path, more: list[str], launcher: list[str] | None = 
     words = ["-m", "inksight", "train", str(data), "--run-dir", str(folder), *OPTIONS, *more]
     done = subprocess.run(
         [sys.executable, *(launcher or []), *words],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder.parent)},  # torchrun leaves its logs there
         capture_output=True,
         text=True,
         check=False,
@@ -69,7 +69,8 @@ def start(data: Path, folder: Path, *more: str) -> subprocess.Popen[str]:
     words = [sys.executable, "-m", "inksight", "train", str(data), "--model", "sketchnet-s", "--run-dir", str(folder)]
     words += ["--optimizer", "muon", "--ema-decay", "0.9", "--epochs", "20", "--batch-size", "32", "--workers", "2"]
     words += ["--no-tensorboard", "--checkpoint-every", "0.1", *more]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    environment = {**os.environ, "TMPDIR": str(folder.parent)}  # where a killed one leaves its files
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def wait_for_epochs(process: subprocess.Popen[str], folder: Path, count: int) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -89,6 +90,15 @@ class Nodes:
 def need_ray() -> None:
     if importlib.util.find_spec("ray") is None:
         skip_or_fail("Ray is not installed (pip install ray)")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_files() -> Iterator[None]:
+    """Ray's own files in a folder that goes; not below pytest's, whose path is too long for Ray's sockets."""
+    folder = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
+    with folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder.name)
+        yield
 
 
 @pytest.fixture(scope="module")
