@@ -12,6 +12,7 @@ resolved set that is saved with every run. The settings classes themselves are i
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import tomllib
 import types
@@ -166,6 +167,8 @@ def convert(value: Any, hint: Any, where: str) -> Any:
                 raise ValueError
             return int(float(value)) if isinstance(value, float) else int(value)
         if hint is float:
+            if not math.isfinite(float(value)):  # JSON cannot hold it, and every run's settings are saved as JSON
+                raise ValueError
             return float(value)
         if hint is Path:
             return Path(value).expanduser()

@@ -46,6 +46,7 @@ def test_as_dict_is_plain() -> None:
         ({"epochs": "2.5"}, ["--epochs", "2.5"]),
         ({"epochs": 0}, ["--epochs", "0", "at least 1"]),
         ({"rate": "0"}, ["--rate", "more than 0"]),
+        ({"rate": "inf"}, ["--rate", "'inf'", "not a number"]),
         ({"optimizer": "adamm"}, ["--optimizer", "adamm", "adam, sgd"]),
         ({"quiet": "perhaps"}, ["--quiet", "perhaps"]),
     ],
