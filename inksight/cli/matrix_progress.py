@@ -43,7 +43,7 @@ class Lines:
                 said = _sentence(one) if before is None else f"failed as {before} did"
                 say(f"[{ended}/{len(progress)}] {one.job.dataset} {one.job.model}: {said}")
                 if one.failure is not None and before is None:
-                    for line in failure_lines(one.failure.as_dict(), _FAILED_LINES):
+                    for line in failure_lines(one.failure.as_dict(_FAILED_LINES)):
                         say(f"    {line}")
 
 
@@ -103,10 +103,10 @@ def watcher() -> Any:
     return Table() if sys.stderr.isatty() else Lines()
 
 
-def failure_lines(failure: Mapping[str, Any], count: int | None = None) -> list[str]:
-    """Return what to print of a failed job below its line: what to do, where the log is, its last lines (`count`)."""
+def failure_lines(failure: Mapping[str, Any]) -> list[str]:
+    """Return what to print of a failed job below its line: what to do, where the log is, its last lines."""
     hint = [failure["hint"]] if failure["hint"] else []
-    return [*hint, f"log: {failure['log']}", *(f"| {line}" for line in failure["lines"][-(count or 0) :])]
+    return [*hint, f"log: {failure['log']}", *(f"| {line}" for line in failure["lines"])]
 
 
 def _sentence(one: Progress) -> str:

@@ -75,15 +75,15 @@ class Failure:
         found = log_lines(self.log, count + 2)
         return [line for line in found if self.message not in line and line.strip() != self.hint][-count:]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
+    def as_dict(self, count: int = LOG_LINES) -> dict[str, Any]:
+        """Return plain values for JSON, with so many lines of the log."""
         return {
             "dataset": self.job.dataset,
             "model": self.job.model,
             "message": self.message,
             "hint": self.hint,
             "log": str(self.log),
-            "lines": self.lines(),
+            "lines": self.lines(count),
         }
 
 
