@@ -38,7 +38,7 @@ def balance(counts: dict[str, int]) -> Balance:
     if ratio <= 1.5:
         verdict = "balanced"
     elif ratio <= 3:
-        verdict = "slightly uneven: class weights (the default) are enough"
+        verdict = "slightly uneven: --class-weights balanced is enough"
     else:
         verdict = f"uneven: judge by balanced accuracy, and add pictures of {smallest!r} if you can"
     return Balance(smallest, largest, ratio, verdict)
