@@ -116,12 +116,13 @@ class Trials:
         facts = {"name": self.model, "kind": "drawing", "classes": classes, "preprocessing": preprocess.description}
         with torch.inference_mode(False):
             graph = to_onnx(Network(preprocess, model), facts)
-        trial.set_user_attr("architecture", architecture(graph))
+        ours = architecture(graph)
+        trial.set_user_attr("architecture", ours)
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / "timing.lock"):  # neither twice nor beside another timing
-            others = [other.user_attrs for other in trial.study.get_trials(deepcopy=False)]
-            for known in others:
-                if "latency" in known and known["architecture"] == architecture(graph):
+            for other in trial.study.get_trials(deepcopy=False):
+                known = other.user_attrs
+                if "latency" in known and known["architecture"] == ours:
                     return float(known["latency"])
             runs = {"model": onnx_runner(graph, 1, self.model)}
             found = take_turns(runs, made_images(shape, 32), seconds=0.3)["model"].p50_ms
