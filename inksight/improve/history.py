@@ -75,6 +75,8 @@ def logged(
 
 def exported(path: str | Path) -> Sample:
     """Return the answers of a JSONL file; raises NotFoundError, or DataError with the line that is wrong."""
+    from inksight.registry.tables import Prediction
+
     file = Path(path)
     if not file.is_file():
         raise NotFoundError(f"there is no file {str(path)!r}")
@@ -83,8 +85,7 @@ def exported(path: str | Path) -> Sample:
         for number, line in enumerate(stream, start=1):
             if line.strip():
                 rows.append(_row(line, f"{path}:{number}"))
-    given = [row for row in rows if not (isinstance(row.get("extra"), dict) and "shadow_of" in row["extra"])]
-    return sample(file.name, given[-MOST:])
+    return sample(file.name, [row for row in rows if Prediction.was_given(row)][-MOST:])
 
 
 def expected(classifier: Classifier, data: str | Path) -> Sample:

@@ -6,6 +6,7 @@ tables (scores, sessions) to the same `Base`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -174,6 +175,12 @@ class Prediction(Base):
         """Return the condition that somebody got the answer."""
         condition: ColumnElement[bool] = cls.extra["shadow_of"].as_string().is_(None)
         return condition
+
+    @staticmethod
+    def was_given(row: Mapping[str, Any]) -> bool:
+        """Return `given` for a row of an export, of which not all need have `extra`."""
+        extra = row.get("extra")
+        return not isinstance(extra, dict) or extra.get("shadow_of") is None
 
 
 class Correction(Base):
