@@ -5,9 +5,16 @@
     ├── datasets/       dataset files (<name>.h5)
     ├── runs/           one folder per training run: settings, checkpoints, history, plots, bundle, report
     ├── matrices/       one folder per train-all: its jobs, their logs and results, the report
+    ├── tuning/         one folder per study: its trials
+    ├── reports/        one folder per evaluation or study that was reported
+    ├── jobs/           what the service's jobs said
     ├── stations/       jobs that a cluster gave to this machine
+    ├── presets/        the user's own datasets, recipes and search spaces; they win over the package's
+    ├── cache/          bundles from the registry, features of frozen backbones
+    ├── tokens.json     who may do what at the service
     ├── artifacts/      the registry's artefact root, unless INKSIGHT_ARTIFACTS says otherwise (a folder or s3://...)
-    └── inksight.db     the registry's SQLite file, unless INKSIGHT_DATABASE_URL says otherwise
+    ├── inksight.db     the registry's SQLite file, unless INKSIGHT_DATABASE_URL says otherwise
+    └── tuning.db       the studies, beside it
 
 Folders are made when they are first written to, not when they are named.
 """
@@ -112,3 +119,8 @@ def readable_json(value: Any, *, default: Callable[[Any], Any] | None = None) ->
     return re.sub(
         r"\[\n[\s\d.,eE+-]*\]", lambda found: re.sub(r"\s+", " ", found[0]).replace("[ ", "[").replace(" ]", "]"), text
     )
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Write a file of readable JSON atomically."""
+    write_text(target, readable_json(value) + "\n")

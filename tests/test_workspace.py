@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inksight.workspace import atomic_path, readable_json, workspace, write_text
+from inksight.workspace import atomic_path, readable_json, workspace, write_json, write_text
 
 
 def test_variables_decide(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_readable_json_keeps_lists_of_numbers_on_one_line_and_texts_as_they_are() -> None:
+def test_readable_json_keeps_lists_of_numbers_on_one_line_and_texts_as_they_are(tmp_path: Path) -> None:
     value = {
         "interval": [0.5, -1e-07],
         "matrix": [[1, 2], [3, 4]],
@@ -49,6 +49,8 @@ def test_readable_json_keeps_lists_of_numbers_on_one_line_and_texts_as_they_are(
         "one": [7],
     }
     text = readable_json(value)
+    write_json(tmp_path / "file.json", value)
+    assert (tmp_path / "file.json").read_text() == text + "\n"
     assert json.loads(text) == value
     assert '"interval": [0.5, -1e-07]' in text
     assert "    [1, 2],\n    [3, 4]\n" in text

@@ -7,7 +7,6 @@ a cleaned file is asked for.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -24,7 +23,7 @@ from inksight.data.pack import BLOCK_BYTES, Progress, find_blanks, no_progress, 
 from inksight.data.pool import Images, NpyFile, Pool
 from inksight.errors import UsageError
 from inksight.settings import AuditSettings
-from inksight.workspace import write_text
+from inksight.workspace import write_json
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def audit(
         found = _Findings(dataset, pool, settings, progress)
         result = found.result()
         if out is not None:
-            write_text(out / "audit.json", json.dumps(result.as_dict(), indent=1, ensure_ascii=False))
+            write_json(out / "audit.json", result.as_dict())
             found.draw(out, settings.most)
         if clean is not None:
             found.write_clean(clean)

@@ -20,7 +20,7 @@ import numpy as np
 from inksight.evaluation import words
 from inksight.evaluation.figures import write_figures
 from inksight.evaluation.metrics import IntArray, normalised
-from inksight.workspace import readable_json, write_text
+from inksight.workspace import write_json, write_text
 
 # Above this many classes the confusion matrix is a picture to point at, plus a table of the classes mixed up most.
 MOST_CELLS = 30
@@ -34,7 +34,7 @@ def write_report(
     """Write all files of the report into `folder` (made if need be) and return the path of report.html."""
     folder.mkdir(parents=True, exist_ok=True)
     write_figures(metrics, images, folder)
-    write_text(folder / "report.json", readable_json(metrics) + "\n")
+    write_json(folder / "report.json", metrics)
     page = folder / "report.html"
     write_text(page, render_html(metrics, images, explanations))
     return page

@@ -121,9 +121,8 @@ def _train(store: Registry, spec: dict[str, Any], progress: Progress) -> dict[st
         **spec["settings"],
     )
     progress("registering", 0.95)
-    known = [version for version in store.versions() if version.name == spec["model"]]
-    same = (found for found in known if (found.description.get("provenance") or {}).get("run") == folder.name)
-    version = next(same, None) or store.register(done.bundle, spec["model"], note="trained by a job")
+    version = store.of_run(spec["model"], folder.name)
+    version = version or store.register(done.bundle, spec["model"], note="trained by a job")
     return {"outcome": "registered", "message": f"registered as {version.ref}", "version": version.ref,
             "metrics": {name: done.metrics.get(name) for name in ("accuracy", "balanced_accuracy")}}  # fmt: skip
 

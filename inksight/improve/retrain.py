@@ -31,7 +31,7 @@ from inksight.errors import ConflictError, DataError, NotFoundError, UsageError
 from inksight.improve.additions import Additions, gather, mark_learnt, write
 from inksight.improve.verdict import Judged, judge
 from inksight.settings import GateSettings, RetrainSettings, TrainSettings
-from inksight.workspace import workspace, write_text
+from inksight.workspace import workspace, write_json
 
 if TYPE_CHECKING:
     from inksight.registry import Registry, Version
@@ -119,7 +119,7 @@ def _retrain(
             )
             counts |= {"rehearsed": replayed, "repeats": repeats}
         folder = workspace().runs / name
-        version = _registered(store, parent, name)
+        version = store.of_run(parent.name, name)
         if version is None:
             _train(store, parent, dataset_file, folder, settings, progress, quiet)
             progress("registering", 0.8)
@@ -133,7 +133,7 @@ def _retrain(
             judged = replace(judged, replaced=evidence.gather(store, version, alias, base.path))
     progress("promoting", 0.95)
     done = _promoted(store, version, parent, alias, settings, judged, counts, folder)
-    write_text(folder / "retrain.json", json.dumps(done.as_dict(), indent=2, ensure_ascii=False) + "\n")
+    write_json(folder / "retrain.json", done.as_dict())
     progress("done", 1.0)
     return done
 
@@ -313,14 +313,6 @@ def _key(parent: Version, base: Dataset, added: Additions, settings: RetrainSett
         "settings": {name: as_dict(settings)[name] for name in ("epochs", "rate", "replay", "share", "seed")},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _registered(store: Registry, parent: Version, run: str) -> Version | None:
-    """Return the version that this run was registered as already."""
-    for version in store.versions(parent.name):
-        if version.parent == parent.ref and (version.description.get("provenance") or {}).get("run") == run:
-            return version
-    return None
 
 
 def _points_at(store: Registry, parent: Version, alias: str) -> bool:

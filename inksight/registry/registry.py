@@ -26,6 +26,10 @@ class Registry(Store):
         """Return the complete versions, by name, newest first; raises NotFoundError for an unknown name."""
         return uploads.listing(self, name)
 
+    def of_run(self, name: str, run: str) -> Version | None:
+        """Return the version of `name` that a training run was registered as, None when it was not."""
+        return uploads.of_run(self, name, run)
+
     def find(self, reference: str) -> Version:
         """Return what `name` (champion, else newest), `name@alias` or `name:3` means now."""
         return uploads.find(self, reference)

@@ -53,6 +53,12 @@ class Version:
         return f"{self.name}:{self.number}"
 
     @property
+    def run(self) -> str | None:
+        """The name of the training run that it came out of; None for what was made from another version."""
+        provenance = self.description.get("provenance") or {}
+        return None if "made_from" in provenance else provenance.get("run")
+
+    @property
     def metrics(self) -> dict[str, Any]:
         """The evaluation's summary that the bundle carries; empty when it was never judged."""
         return dict(self.description.get("metrics") or {})
@@ -211,6 +217,11 @@ def listing(store: Store, name: str | None = None) -> list[Version]:
             raise unknown("model", name, _names(session))
         pointing = aliases_of(session, name)
     return [as_version(row, pointing.get(row.id, ())) for row in rows]
+
+
+def of_run(store: Store, name: str, run: str) -> Version | None:
+    """Return the version of `name` that a training run was registered as, None when it was not."""
+    return next((version for version in listing(store) if version.name == name and version.run == run), None)
 
 
 def find(store: Store, reference: str) -> Version:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from inksight.errors import ConflictError, NotFoundError, UsageError
-from inksight.workspace import workspace, write_text
+from inksight.workspace import workspace, write_json
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class RunDescription:
 
     def write(self, folder: Path) -> None:
         """Write settings.json."""
-        write_text(folder / "settings.json", json.dumps(vars(self), indent=2, ensure_ascii=False) + "\n")
+        write_json(folder / "settings.json", vars(self))
 
 
 def is_run(folder: Path) -> bool:

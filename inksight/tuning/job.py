@@ -7,7 +7,6 @@ was registered already, the same version.
 from __future__ import annotations
 
 import base64
-import json
 import sys
 import time
 import traceback
@@ -20,7 +19,7 @@ from filelock import FileLock
 from inksight.errors import DataError, InksightError
 from inksight.training.interrupt import end_with_parent
 from inksight.tuning.jobs import STOPPED, Job, write_error
-from inksight.workspace import workspace, write_text
+from inksight.workspace import workspace, write_json
 
 
 def main(folder: Path) -> int:
@@ -43,7 +42,7 @@ def main(folder: Path) -> int:
             traceback.print_exc()
             write_error(folder, f"{type(error).__name__}: {error}", "Its log says where.")
             return 1
-        write_text(folder / "result.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        write_json(folder / "result.json", result)
         return 0
 
 
@@ -68,7 +67,9 @@ def perform(job: Job) -> dict[str, Any]:
     if not run.metrics:
         raise DataError(f"{job.dataset} has no images to judge by", hint="Prepare it with a test or validation split.")
     with closing(registry.open()) as store:
-        version = _registered(store, run.bundle, job)
+        # A process that was killed afterwards may have registered it.
+        version = store.of_run(job.name, job.run)
+        version = version or store.register(run.bundle, job.name, note=f"train-all {job.matrix}")
         print(f"accuracy {run.metrics['accuracy']:.1%}; registered as {version.ref}", flush=True)
         if job.keep is not None:
             done = store.clean(job.name, keep=job.keep, failed=True)
@@ -117,15 +118,6 @@ def _tuned(job: Job) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         "seconds": time.monotonic() - begin,
     }
     return {**best.settings, **job.training}, best.options, study
-
-
-def _registered(store: Any, folder: Path, job: Job) -> Any:
-    """Return the version of this run, registered now unless a process that was killed afterwards has done it."""
-    for version in store.versions():
-        run = (version.description.get("provenance") or {}).get("run")
-        if version.name == job.name and run == job.run:
-            return version
-    return store.register(folder, job.name, note=f"train-all {job.matrix}")
 
 
 def _right(folder: Path, job: Job, split: str) -> str:

@@ -19,7 +19,7 @@ from inksight.errors import InksightError
 from inksight.evaluation.intervals import paired_difference
 from inksight.evaluation.words import count, num, pct, span
 from inksight.tuning.train_all import Matrix
-from inksight.workspace import write_text
+from inksight.workspace import write_json
 
 # Two models count as equally good when chance explains their difference and it is below this: on a small test split
 # chance alone would call models equal that are five points apart.
@@ -78,7 +78,7 @@ def time_bundles(matrix: Matrix, results: Sequence[Mapping[str, Any]]) -> dict[s
                 "reference": one["reference"], "p50_ms": found.p50_ms, "p99_ms": found.p99_ms,
                 "low_ms": found.low_ms, "high_ms": found.high_ms, "calls": found.calls,
             }  # fmt: skip
-        write_text(path, json.dumps(known, indent=1) + "\n")
+        write_json(path, known)
     return known
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from inksight.training.progress import duration
 from inksight.tuning.jobs import alike
 from inksight.tuning.leaderboard import facts
 from inksight.tuning.train_all import Matrix
-from inksight.workspace import write_text
+from inksight.workspace import write_json, write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +32,7 @@ def write_matrix_report(matrix: Matrix, *, max_latency_ms: float) -> tuple[dict[
             picture = plotting.png_bytes(accuracy_against_latency(dataset, max_latency_ms))
             (matrix.folder / f"latency-{dataset['name']}.png").write_bytes(picture)
             plots[dataset["name"]] = data_uri(picture, "png")
-    write_text(matrix.folder / "report.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    write_json(matrix.folder / "report.json", found)
     page = render_page(
         "matrix.html.j2", f=found, failures=alike(found["failures"]), plots=plots, lede=lede(found),
         pct=words.pct, span=words.span, count=words.count, num=words.num, duration=duration,

@@ -21,7 +21,7 @@ from inksight.tuning.cluster import Cluster, passed_on
 from inksight.tuning.exchange import Exchange, Stored
 from inksight.tuning.jobs import Job, prepare_folder, write_error
 from inksight.tuning.station import Order, Station, Word
-from inksight.workspace import workspace, write_text
+from inksight.workspace import workspace, write_json
 
 # A job that kills its machine must not go through all of them.
 LOSSES = 3
@@ -125,7 +125,7 @@ class RayJob:
                 log.write(word.log)
         if word.saved is not None and word.saved != self.saved:
             self.saved = word.saved
-            write_text(self.folder / "state.json", json.dumps(asdict(word.saved)) + "\n")
+            write_json(self.folder / "state.json", asdict(word.saved))
         if not word.ended:
             return
         self.over = True
@@ -133,7 +133,7 @@ class RayJob:
         if word.result is not None:
             if word.files is not None:
                 self._fetch(word.files)
-            write_text(self.folder / "result.json", json.dumps(self._ours(word.result), indent=1) + "\n")
+            write_json(self.folder / "result.json", self._ours(word.result))
             (self.folder / "state.json").unlink(missing_ok=True)
         elif word.failure is not None:
             write_error(self.folder, *word.failure)

@@ -52,6 +52,18 @@ def test_references(any_store: Registry, make: Make) -> None:
     assert any_store.find("a:3").number == any_store.find("a:v3").number == 3
 
 
+def test_the_version_of_a_run_is_none_that_was_made_from_it(store: Registry, make: Make) -> None:
+    assert store.of_run("a", "first") is None
+    store.register(make(provenance={"run": "first"}), "a")
+    store.register(make(provenance={"run": "first", "made_from": "a:1"}), "a")
+    store.register(make(provenance={"run": "second"}), "a")
+    store.register(make(provenance={"run": "first"}), "b")
+    found = store.of_run("a", "first")
+    assert found is not None
+    assert found.ref == "a:1"
+    assert store.of_run("a", "third") is None
+
+
 def test_unknown_references_name_what_there_is(store: Registry, make: Make) -> None:
     store.register(make(), "doodle")
     store.promote("doodle", 1)
