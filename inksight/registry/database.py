@@ -144,9 +144,14 @@ def translated(url: URL) -> Iterator[None]:
     except (OperationalError, DBAPIError) as error:
         if not isinstance(error, OperationalError) and not error.connection_invalidated:
             raise
-        reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
         hint = "Is the server running, and INKSIGHT_DATABASE_URL right?"
-        raise UnavailableError(f"the database {shown} does not answer: {reason}", hint=hint) from error
+        raise UnavailableError(f"the database {shown} does not answer: {reason(error)}", hint=hint) from error
+
+
+def reason(error: DBAPIError) -> str:
+    """Return what the database's driver says, in a line."""
+    said = str(error.orig).strip()
+    return said.splitlines()[0] if said else type(error.orig).__name__
 
 
 def _engine(url: URL) -> Engine:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from inksight.errors import InksightError, UnavailableError
-from inksight.registry.database import opening
+from inksight.registry.database import opening, reason
 from inksight.workspace import workspace
 
 SCHEMA = "tuning"
@@ -59,7 +59,7 @@ def open_storage() -> RDBStorage:
         finally:
             engine.dispose()
     except DBAPIError as error:
-        raise UnavailableError(f"the database does not answer: {error.orig}", hint=url.render_as_string()) from None
+        raise UnavailableError(f"the database does not answer: {reason(error)}", hint=url.render_as_string()) from None
 
 
 def _storage(url: URL, options: dict[str, Any]) -> RDBStorage:
@@ -102,5 +102,6 @@ def outages_told() -> Iterator[None]:
             cause = cause.__cause__ or cause.__context__
         if cause is None:
             raise
-        reason = str(cause.orig).strip().splitlines()[0]
-        raise UnavailableError(f"the database was lost: {reason}", hint="The same command goes on with it.") from None
+        raise UnavailableError(
+            f"the database was lost: {reason(cause)}", hint="The same command goes on with it."
+        ) from None

@@ -29,7 +29,7 @@ from inksight.tuning.report import write_report
 from inksight.tuning.spaces import load_space, parse_space, split_values
 from inksight.tuning.storage import open_storage
 from inksight.tuning.study import seconds
-from tests.servers import PostgresServer
+from tests.servers import PostgresServer, free_port
 
 
 @dataclass
@@ -130,6 +130,14 @@ def test_a_database_that_restarts_is_waited_for(
     finally:
         postgres_server.start()
     assert "goes on" in caught.value.hint
+
+
+def test_a_database_that_is_not_there_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INKSIGHT_DATABASE_URL", f"postgresql://somebody:secret@127.0.0.1:{free_port()}/studies")
+    with pytest.raises(UnavailableError, match="refused") as caught:
+        open_storage()
+    assert "\n" not in caught.value.message
+    assert "secret" not in f"{caught.value.message} {caught.value.hint}"
 
 
 @pytest.mark.usefixtures("any_database")
