@@ -170,7 +170,8 @@ def test_a_refusal_beside_another_champion_names_its_gates(store: Registry, tmp_
     weak = train(base_file(store), model="simple_cnn", run_dir=tmp_path / "weak", quiet=True, **settings)
     store.register(weak.bundle, MODEL)
     correct(store, rings(30, seed=1))
-    done = retrain(f"{MODEL}:2", RetrainSettings(epochs=1, rate=0.01, class_margin=1.0), store=store)
+    gentle = RetrainSettings(epochs=1, rate=0.01, class_margin=1.0, overall_margin=0.2)
+    done = retrain(f"{MODEL}:2", gentle, store=store)
     assert (done.parent, done.outcome) == ("bars:2", "refused")
     [against] = [answer for answer in done.gates if not answer["passed"]]
     assert (against["gate"], against["values"]["champion"]) == ("overall", "bars:1")
