@@ -80,10 +80,11 @@ def workspace(environ: Mapping[str, str] | None = None) -> Workspace:
 
 
 @contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
+def atomic_path(target: Path, *, mode: int = 0o666) -> Iterator[Path]:
     """Yield a temporary path beside `target` that replaces it when the block ends well and vanishes when it fails.
 
-    The data is flushed to disk before the rename, so a crash leaves the old file or the new one, never half of one.
+    The data is flushed to disk before the rename, so a crash leaves the old file or the new one, never half of one. Who
+    may read it is `mode` less what the umask takes.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=f".tmp{target.suffix}", dir=target.parent)
@@ -96,7 +97,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         # mkstemp makes 0600 files; a file that others should read needs what the umask allows.
         umask = os.umask(0)
         os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(mode & ~umask)
         os.replace(temporary, target)
     finally:
         with suppress(FileNotFoundError):

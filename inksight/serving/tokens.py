@@ -123,9 +123,8 @@ class Tokens:
         return self._known
 
     def _save(self, known: dict[str, Any]) -> None:
-        with atomic_path(self.path) as temporary:
+        with atomic_path(self.path, mode=0o600) as temporary:
             temporary.write_text(json.dumps(known, indent=2), encoding="utf-8")
-        self.path.chmod(0o600)
 
 
 def _digest(token: str) -> str:
