@@ -38,7 +38,8 @@ def show(
     print_table(["class", *SPLITS, "all"], rows)
     balance = found["balance"]
     ends = "" if balance["ratio"] == 1 else f" ({balance['largest']} : {balance['smallest']})"
-    print(f"balance ratio {balance['ratio']:.2f}{ends}, {balance['verdict']}")
+    ratio = "none" if balance["ratio"] is None else f"{balance['ratio']:.2f}"
+    print(f"balance ratio {ratio}{ends}, {balance['verdict']}")
     print(f"sha256 {found['sha256']}")
     for path in pictures.values():
         print(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def balance(counts: dict[str, int]) -> Balance:
 def describe(dataset: Dataset) -> dict[str, Any]:
     """Return everything that `inksight data show` prints, as plain values for JSON."""
     counts = totals(dataset)
+    judged = balance(counts)
     return {
         "name": dataset.name,
         "path": str(dataset.path),
@@ -60,7 +62,8 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "counts": dataset.counts,
         "per_class": counts,
         "total": sum(counts.values()),
-        "balance": asdict(balance(counts)),
+        # JSON knows no infinity, which is the ratio to an empty class.
+        "balance": asdict(judged) | {"ratio": judged.ratio if math.isfinite(judged.ratio) else None},
     }
 
 

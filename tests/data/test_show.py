@@ -52,6 +52,12 @@ def test_samples_are_of_their_class(prepared: Path) -> None:
         assert [len(picked) for picked in samples(data, 90)] == [90, 32, 48]
 
 
+def test_the_ratio_to_an_empty_class_is_none_in_json(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inksight.data.show.totals", lambda dataset: {"apple": 3, "cat": 0, "moon": 2})
+    assert json.loads(run("show", prepared, "--json"))["balance"]["ratio"] is None
+    assert "balance ratio none" in run("show", prepared)
+
+
 def test_show_prints_counts_and_writes_pictures(prepared: Path, tmp_path: Path) -> None:
     found = json.loads(run("show", prepared, "--json", "--out", tmp_path / "look"))
     assert found["per_class"] == {"apple": 120, "cat": 40, "moon": 60}
