@@ -34,8 +34,8 @@ SEED = 7
 MINIMUM = 400
 # Of a million hash values: the first 8 % are the test part, the next 8 % the validation part.
 TEST, VALIDATION = 80_000, 160_000
-# Bitmaps per class that are shown as pictures and read back; at 8 ms each, all of them would take 15 minutes.
-REDRAWN = 80
+# Bitmaps per class that are shown as pictures and read back.
+REDRAWN = 200
 
 
 @dataclass(frozen=True)

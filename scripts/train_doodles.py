@@ -1,7 +1,7 @@
 """Train the built-in model `doodles` and write its bundle.
 
     .venv/bin/python scripts/doodles_data.py doodles.npz --data ../shared/data
-    .venv/bin/python scripts/train_doodles.py doodles.npz --weights doodles.safetensors --minutes 30
+    .venv/bin/python scripts/train_doodles.py doodles.npz --weights doodles.safetensors --minutes 78 --threads 1
     .venv/bin/python scripts/judge_doodles.py doodles.npz --weights doodles.safetensors --data ../shared/data
 
 Choices are made on the validation part; the test part is only looked at by judge_doodles.py, which writes the bundle.
