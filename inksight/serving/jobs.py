@@ -87,10 +87,11 @@ class Workshop:
         )
         with self._storage.database.read() as session:
             counts = session.execute(query).all()
-        known = {model: registry.lineage(registry.find(model)) for model in {model for model, *_ in counts}}
+        answering = {version.name for version in registry.versions()}
+        known = {model: registry.lineage(registry.find(model)) for model in answering & {model for model, *_ in counts}}
         found: dict[str, int] = {}
         for model, learnt_in, count in counts:
-            if learnt_in not in known[model]:
+            if model in known and learnt_in not in known[model]:
                 found[model] = found.get(model, 0) + count
         return found
 

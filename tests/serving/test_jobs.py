@@ -19,7 +19,7 @@ from inksight import registry
 from inksight.errors import ConflictError, NotFoundError
 from inksight.registry import jobs as bookkeeping
 from inksight.registry.jobs import LOST, LOST_SECONDS, Jobs
-from inksight.registry.tables import Job, now
+from inksight.registry.tables import Correction, Job, Model, now
 from inksight.serving import create_app
 from tests.improve.planted import MODEL, correct, rings, store_with_model
 from tests.serving.conftest import HalvesClassifier, ready
@@ -113,6 +113,21 @@ def test_a_retrain_from_the_first_request_to_the_new_champion(client: TestClient
     page = client.get("/v1/jobs").json()
     assert [item["id"] for item in page["jobs"]] == [job["id"]]
     assert page["to_learn"] == {}, "what is held back is not counted for ever"
+
+
+def test_a_model_without_versions_is_not_offered(client: TestClient) -> None:
+    store = registry.open()
+    with store.database.write() as session:
+        session.add(Model(name="halves"))  # its only upload was killed
+        session.add(
+            Correction(
+                prediction_id="1", model="halves", version="1", predicted="left", confidence=0.5, label="top",
+                final_label="top", correct=False, state="accepted", input_kind="strokes", input_sha256="0" * 64,
+                input={"strokes": [[[0, 9], [0, 9]]]},
+            )
+        )  # fmt: skip
+    store.close()
+    assert client.get("/v1/jobs").json()["to_learn"] == {MODEL: 40}
 
 
 def test_one_job_of_a_model_at_a_time_and_cancelled(client: TestClient) -> None:
