@@ -96,8 +96,7 @@ def _resample(x: Floats, y: Floats, ends: list[int], drawing_strokes: list[int])
     for start, end in zip(starts, ends, strict=True):
         # Stroke by stroke: a running sum over all of them would round otherwise than the twin in JavaScript does.
         np.cumsum(gap[start : end - 1], out=way[start + 1 : end])
-    last = np.array(ends) - 1
-    first = np.r_[0, last[:-1] + 1]
+    first, last = np.array(starts), np.array(ends) - 1
     lengths = way[last]
     steps: list[int] = []
     stroke = 0
