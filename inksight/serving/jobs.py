@@ -80,15 +80,14 @@ class Workshop:
         table = tables.Correction
         query = (
             select(table.model, table.learnt_in, func.count())
-            .join(tables.Model, tables.Model.name == table.model)
             .where(table.state.in_(("accepted", "relabelled")), table.input.is_not(None))
             .where(or_(table.split.is_(None), table.split != "test"))
             .group_by(table.model, table.learnt_in)
         )
         with self._storage.database.read() as session:
             counts = session.execute(query).all()
-        answering = {version.name for version in registry.versions()}
-        known = {model: registry.lineage(registry.find(model)) for model in answering & {model for model, *_ in counts}}
+        registered = {version.name for version in registry.versions()} & {model for model, *_ in counts}
+        known = {model: registry.lineage(registry.find(model)) for model in registered}
         found: dict[str, int] = {}
         for model, learnt_in, count in counts:
             if model in known and learnt_in not in known[model]:
