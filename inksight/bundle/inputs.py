@@ -66,10 +66,9 @@ def to_input(item: Any, description: Mapping[str, Any]) -> NDArray[np.uint8]:
 def drawings_to_images(drawings: Sequence[Any], description: Mapping[str, Any]) -> NDArray[np.uint8]:
     """Return uint8 (N, H, W) for drawings given as strokes, raw (simplified first) or simplified (taken as they are).
 
-    Strokes of two lists whose coordinates are whole, lie in 0..255 and touch 0 on both axes and 255 on one are
-    simplified already. Raises DrawingError naming the drawing's place.
+    See `drawing.is_simplified` for which are. Raises DrawingError naming the drawing's place.
     """
-    from inksight.drawing import render_many, simplify, validate
+    from inksight.drawing import is_simplified, render_many, simplify, validate
 
     shape = tuple(description["preprocessing"]["input_shape"])
     if description["kind"] != "drawing":
@@ -80,19 +79,10 @@ def drawings_to_images(drawings: Sequence[Any], description: Mapping[str, Any]) 
     for place, drawing in enumerate(drawings):
         try:
             strokes = validate(drawing)
-            ready.append(strokes if is_simplified(drawing) else simplify(strokes))
+            ready.append(strokes if is_simplified(strokes) else simplify(strokes))
         except DrawingError as error:
             raise DrawingError(f"drawing {place}: {error.message}", hint=error.hint) from None
     return _fit(render_many(ready, size=shape[0]), shape)
-
-
-def is_simplified(strokes: Sequence[Any]) -> bool:
-    """Return whether strokes look like Quick, Draw!'s simplified ones: no times, whole, filling the box 0..255."""
-    if any(len(stroke) != 2 for stroke in strokes):
-        return False
-    x, y = (np.concatenate([np.asarray(stroke[axis], np.float64) for stroke in strokes]) for axis in (0, 1))
-    whole = bool((x == np.rint(x)).all() and (y == np.rint(y)).all())
-    return whole and x.min() == y.min() == 0 and max(x.max(), y.max()) == 255
 
 
 def open_picture(data: bytes, name: str, size: int = 0) -> Image:

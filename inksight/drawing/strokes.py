@@ -27,6 +27,9 @@ MAX_POINTS = 100_000
 MAX_COORDINATE = 1e9
 """Largest absolute coordinate; beyond it, differences of neighbouring points start to lose whole pixels."""
 
+SLACK = 2
+"""How far within the box simplified drawings may end: 26 % of Quick, Draw!'s do, 0.5 % by more."""
+
 _SHAPE_HINT = "A drawing is a list of strokes, each [xs, ys] or [xs, ys, ts] with numbers in lists of equal length."
 
 
@@ -83,6 +86,20 @@ def parse(text: str | bytes) -> list[list[list[float]]]:
                 return validate(data[key])
         raise DrawingError('the JSON object has neither "drawing" nor "strokes"', hint=_SHAPE_HINT)
     return validate(data)
+
+
+def is_simplified(strokes: Strokes) -> bool:
+    """Return whether checked strokes look like Quick, Draw!'s simplified ones: whole numbers that fill 0..255."""
+    return fills_box(*(np.concatenate([np.asarray(stroke[axis]) for stroke in strokes]) for axis in (0, 1)))
+
+
+def fills_box(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> bool:
+    """Return whether coordinates are whole and fill the box 0..255, to within SLACK."""
+    low = max(x.min(), y.min())
+    high = max(x.max(), y.max())
+    if min(x.min(), y.min()) < 0 or low > SLACK or not 255 - SLACK <= high <= 255:
+        return False
+    return all(values.dtype.kind in "iu" or bool((values == np.rint(values)).all()) for values in (x, y))
 
 
 def flatten(drawings: Sequence[Strokes]) -> Points:

@@ -187,8 +187,7 @@ def explain_strokes(classifier: Classifier, strokes: Any, *, label: str | None =
     The other strokes stay where they are. Raw strokes are simplified first. Raises DrawingError for strokes that
     cannot be read, UsageError for a model of photos or a drawing of more than 500 strokes.
     """
-    from inksight.bundle.inputs import is_simplified
-    from inksight.drawing import simplify, validate
+    from inksight.drawing import is_simplified, simplify, validate
     from inksight.drawing.render import render_layers
 
     if classifier.kind != "drawing":
@@ -196,7 +195,7 @@ def explain_strokes(classifier: Classifier, strokes: Any, *, label: str | None =
     drawing = validate(strokes)
     if len(drawing) > _STROKES:
         raise UsageError(f"{len(drawing)} strokes are too many to leave out one by one", hint=f"At most {_STROKES}.")
-    ready = strokes if is_simplified(strokes) else simplify(drawing)
+    ready = drawing if is_simplified(drawing) else simplify(drawing)
     clear = 1 - render_layers(ready, size=classifier.image_shape[0]) / 255
     images = np.stack([_ink(clear, classifier), *(_ink(np.delete(clear, i, 0), classifier) for i in range(len(clear)))])
     probabilities = classifier.predict_proba(images)

@@ -23,14 +23,13 @@ def image_of(kept: Mapping[str, Any], image_shape: tuple[int, ...]) -> Image:
     Raises DataError when it cannot be read or is of another shape.
     """
     from inksight import drawing
-    from inksight.bundle.inputs import is_simplified
 
     try:
         if "strokes" not in kept:
             pixels = np.frombuffer(base64.b64decode(kept["image"], validate=True), np.uint8)
             image: Image = pixels.reshape(kept["shape"])
         elif strokes := kept["strokes"]:
-            ready = strokes if is_simplified(strokes) else drawing.simplify(strokes)
+            ready = strokes if drawing.is_simplified(strokes) else drawing.simplify(strokes)
             image = drawing.render(ready, size=image_shape[0])
         else:
             image = np.zeros(image_shape, np.uint8)

@@ -17,7 +17,7 @@ import orjson
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
-from inksight.drawing.strokes import MAX_COORDINATE, MAX_POINTS, validate
+from inksight.drawing.strokes import MAX_COORDINATE, MAX_POINTS, fills_box, validate
 from inksight.errors import UsageError
 from inksight.serving.errors import MediaTypeError, TooLargeError
 from inksight.serving.pictures import from_data_url
@@ -37,7 +37,7 @@ _SHAPE = 'Send {"strokes": [[[x, ...], [y, ...]], ...]} or {"image": "data:image
 class StrokeInput:
     """Checked strokes, `[[xs, ys], ...]`, how many points they have, and whether they are simplified already.
 
-    Simplified are whole numbers that span 0..255 from the corner, as in Quick, Draw!'s files.
+    See `drawing.is_simplified` for which are.
     """
 
     strokes: list[Any]
@@ -176,8 +176,7 @@ def read_strokes(value: object) -> StrokeInput | Blank:
     low_x, high_x, low_y, high_y = float(x.min()), float(x.max()), float(y.min()), float(y.max())
     if len(strokes) == 1 and high_x - low_x <= DOT and high_y - low_y <= DOT:
         return Blank(strokes)
-    whole = x.dtype.kind == y.dtype.kind == "i"
-    return StrokeInput(strokes, len(x), whole and low_x == low_y == 0 and max(high_x, high_y) == 255)
+    return StrokeInput(strokes, len(x), fills_box(x, y))
 
 
 def _arrays(strokes: Any) -> tuple[Numbers, Numbers]:

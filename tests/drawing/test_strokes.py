@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inksight.drawing import parse, validate
+from inksight.drawing import is_simplified, parse, simplify, validate
 from inksight.errors import DrawingError
 from tests.drawing import oracle
 
@@ -24,6 +25,32 @@ def test_valid_drawings_come_back(strokes: list[list[list[float]]]) -> None:
 
 def test_times_are_dropped() -> None:
     assert validate([[[1, 2], [3, 4], [0, 16]]]) == [[[1.0, 2.0], [3.0, 4.0]]]
+
+
+def test_official_simplified_drawings_are_known_as_such(shared_data: Path) -> None:
+    known = [is_simplified(strokes) for name in oracle.PAIRED for strokes in oracle.pairs(shared_data, name)[0]]
+    assert np.mean(known) > 0.99  # a quarter of them ends a unit or two within the box
+
+
+@given(oracle.drawings(st.floats(0, 400)))
+def test_what_was_simplified_is_known_as_such(strokes: list[list[list[float]]]) -> None:
+    simple = simplify(strokes)
+    dot = all(value == 0 for stroke in simple for axis in stroke for value in axis)
+    assert dot or is_simplified(simple)
+
+
+@pytest.mark.parametrize(
+    "strokes",
+    [
+        [[[0, 255], [0, 9.5]]],  # not whole
+        [[[0, 256], [0, 9]]],  # beyond the box
+        [[[-1, 255], [0, 9]]],
+        [[[3, 255], [0, 9]]],  # not in the corner
+        [[[0, 252], [0, 9]]],  # not filling it
+    ],
+)
+def test_raw_strokes_are_told_from_simplified_ones(strokes: list[list[list[float]]]) -> None:
+    assert not is_simplified(strokes)
 
 
 @pytest.mark.parametrize(
