@@ -86,22 +86,27 @@ def outline(x: Ints, y: Ints, stroke: Ints, pen: Pen) -> Edges:
     is_first, is_last = np.concatenate([[True], ~same]), np.concatenate([~same, [True]])
 
     # Segments, then dots: a stroke of one point is drawn as a segment of no length that faces right.
-    dots = np.flatnonzero(is_first & is_last)
-    head = np.concatenate([np.flatnonzero(same), dots])
+    dots = (is_first & is_last).nonzero()[0]
+    head = np.concatenate([same.nonzero()[0], dots])
     tail = head + 1
     tail[len(head) - len(dots) :] = dots
     ax, ay, bx, by, owner = x[head], y[head], x[tail], y[tail], stroke[head]
     dx, dy = bx - ax, by - ay
     dx[len(head) - len(dots) :] = FIXED
     fx, fy = _face(dx, dy, pen)
-    direction = _direction_class(dx, dy, pen)
+    # Caps turn half a circle, from the segment's direction backwards at its end, and into it at the beginning.
+    begin, end = is_first[head].nonzero()[0], is_last[tail].nonzero()[0]
+    back = np.concatenate([begin, end])
+    classes = _direction_class(np.concatenate([dx, -dx[back]]), np.concatenate([dy, -dy[back]]), pen)
+    direction, back_begin = classes[: len(head)], classes[len(head) : -len(end)]
+    back_end = classes[-len(end) :]
 
     # The two long sides of every segment.
     ones = np.ones(len(head), np.int64)
     sides = [(ax - fx, ay - fy, bx - fx, by - fy, ones, owner), (ax + fx, ay + fy, bx + fx, by + fy, -ones, owner)]
 
     # Joins: a detour through the point on the inner side of the bend, a fan on its outer side.
-    out = np.flatnonzero(~is_first[head])
+    out = (~is_first[head]).nonzero()[0]
     into = out - 1
     turn = np.where(_turns_left(dx[into], dy[into], dx[out], dy[out]), 0, 1)
     side = 1 - 2 * turn
@@ -114,11 +119,10 @@ def outline(x: Ints, y: Ints, stroke: Ints, pen: Pen) -> Edges:
         side * fy[out],
     )
     inner = [(px + in_x, py + in_y, px, py, -side, owner[out]), (px, py, px + out_x, py + out_y, -side, owner[out])]
-    bend = np.flatnonzero((in_x != out_x) | (in_y != out_y))
+    bend = ((in_x != out_x) | (in_y != out_y)).nonzero()[0]
     into, out = into[bend], out[bend]
 
     # Caps: half a pen at the beginning, facing backwards, and at the end.
-    begin, end = np.flatnonzero(is_first[head]), np.flatnonzero(is_last[tail])
     against = np.ones(len(begin), np.int64)
     fans = _fans(
         pen,
@@ -129,8 +133,8 @@ def outline(x: Ints, y: Ints, stroke: Ints, pen: Pen) -> Edges:
         np.concatenate([-out_x[bend], fx[begin], -fx[end]]),
         np.concatenate([-out_y[bend], fy[begin], -fy[end]]),
         np.concatenate([turn[bend], against, against]),
-        np.concatenate([direction[into], _direction_class(-dx[begin], -dy[begin], pen), direction[end]]),
-        np.concatenate([direction[out], direction[begin], _direction_class(-dx[end], -dy[end], pen)]),
+        np.concatenate([direction[into], back_begin, direction[end]]),
+        np.concatenate([direction[out], direction[begin], back_end]),
         np.concatenate([owner[out], owner[begin], owner[end]]),
     )
     return _downwards(*(np.concatenate(parts) for parts in zip(*sides, *inner, fans, strict=True)))
@@ -140,7 +144,7 @@ def _drop_needless(x: Ints, y: Ints, stroke: Ints) -> tuple[Ints, Ints, Ints]:
     """Drop repeated points, then points in the middle of a straight run: cairo's path does, and a join shows."""
     fresh = np.concatenate([[True], (x[1:] != x[:-1]) | (y[1:] != y[:-1]) | (stroke[1:] != stroke[:-1])])
     x, y, stroke = x[fresh], y[fresh], stroke[fresh]
-    dx, dy = np.diff(x), np.diff(y)
+    dx, dy = x[1:] - x[:-1], y[1:] - y[:-1]
     straight = (dx[:-1] * dy[1:] == dy[:-1] * dx[1:]) & (dx[:-1] * dx[1:] + dy[:-1] * dy[1:] > 0)
     keep = np.ones(len(x), bool)
     keep[1:-1] = ~(straight & (stroke[2:] == stroke[:-2]))
@@ -190,8 +194,8 @@ def _fans(
 ) -> tuple[Ints, Ints, Ints, Ints, Ints, Ints]:
     """Edges from `(x, y) + from` over the pen's vertices in between to `(x, y) + to`."""
     size = pen.inner[turn, class_in, class_out] + 2
-    ends = np.cumsum(size)
-    fan = np.repeat(np.arange(len(size)), size)
+    ends = size.cumsum()
+    fan = np.arange(len(size)).repeat(size)
     place = np.arange(len(fan)) - (ends - size)[fan]
     winding = 1 - 2 * turn
     vertex = (pen.start[turn, class_in][fan] + (place - 1) * winding[fan]) % len(pen.x)
@@ -202,7 +206,7 @@ def _fans(
     at_y += y[fan]
     inside = np.ones(len(fan), bool)
     inside[ends - 1] = False
-    a = np.flatnonzero(inside)
+    a = inside.nonzero()[0]
     return at_x[a], at_y[a], at_x[a + 1], at_y[a + 1], winding[fan[a]], owner[fan[a]]
 
 

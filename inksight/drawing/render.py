@@ -87,7 +87,7 @@ def _layers(points: Points, size: int) -> npt.NDArray[np.uint8]:
     edges = outline(
         to_fixed(x * scale + MARGIN * scale),
         to_fixed(y * scale + MARGIN * scale),
-        np.repeat(np.arange(strokes), points.stroke_lengths),
+        np.arange(strokes).repeat(points.stroke_lengths),
         round_pen(LINE_WIDTH / 2, scale),
     )
     return coverage(edges, strokes, size)
@@ -96,9 +96,9 @@ def _layers(points: Points, size: int) -> npt.NDArray[np.uint8]:
 def _centre(points: Points) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Move every drawing from the corner to the middle of the square."""
     owner_strokes = points.drawing_strokes[points.drawing_strokes > 0]
-    first_stroke = np.cumsum(owner_strokes) - owner_strokes
-    first_point = (np.cumsum(points.stroke_lengths) - points.stroke_lengths)[first_stroke]
-    lengths = np.diff(np.concatenate([first_point, [len(points.x)]]))
+    first_stroke = owner_strokes.cumsum() - owner_strokes
+    first_point = (points.stroke_lengths.cumsum() - points.stroke_lengths)[first_stroke]
+    lengths = np.add.reduceat(points.stroke_lengths, first_stroke)
     moved = []
     for values in (points.x, points.y):
         low, high = np.minimum.reduceat(values, first_point), np.maximum.reduceat(values, first_point)
@@ -107,7 +107,7 @@ def _centre(points: Points) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.flo
             raise DrawingError(
                 f"coordinate {worst:g} lies outside 0..255", hint="Pass raw strokes through simplify() first."
             )
-        moved.append(values + np.repeat((BOX - high) / 2, lengths))
+        moved.append(values + ((BOX - high) / 2).repeat(lengths))
     return moved[0], moved[1]
 
 
@@ -118,14 +118,17 @@ def _paint(alpha: npt.NDArray[np.uint8], drawing_strokes: npt.NDArray[np.int64])
         for ink in alpha:
             bitmaps[0] = _over(ink, bitmaps[0])
         return bitmaps
-    first = np.cumsum(drawing_strokes) - drawing_strokes
+    first = drawing_strokes.cumsum() - drawing_strokes
     for layer in range(drawing_strokes.max()):
-        drawing = np.flatnonzero(drawing_strokes > layer)
+        drawing = (drawing_strokes > layer).nonzero()[0]
         bitmaps[drawing] = _over(alpha[first[drawing] + layer], bitmaps[drawing])
     return bitmaps
 
 
 def _over(ink: npt.NDArray[np.uint8], paper: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    below = paper * (255 - ink).astype(np.uint16) + 127
-    painted: npt.NDArray[np.uint8] = ink + ((below + (below >> 8)) >> 8).astype(np.uint8)
+    below = paper * (~ink).astype(np.uint16)
+    below += 127
+    below += below >> 8
+    below >>= 8
+    painted: npt.NDArray[np.uint8] = ink + below.astype(np.uint8)
     return painted

@@ -59,28 +59,35 @@ def simplify_many(drawings: Sequence[Strokes]) -> list[list[list[list[int]]]]:
     if not len(points.x):
         return [[] for _ in drawings]
     inked = points.drawing_strokes > 0
-    stroke_ends = np.cumsum(points.stroke_lengths)
-    drawing_ends = stroke_ends[np.cumsum(points.drawing_strokes)[inked] - 1]
+    stroke_ends = points.stroke_lengths.cumsum()
+    drawing_ends = stroke_ends[points.drawing_strokes.cumsum()[inked] - 1]
     x, y = _scale(points.x, points.y, drawing_ends)
     sampled_x, sampled_y, ends = _resample(x, y, stroke_ends.tolist(), points.drawing_strokes.tolist())
-    kept = _peucker(sampled_x, sampled_y, np.r_[0, ends[:-1]], ends - 1)
+    kept = _peucker(sampled_x, sampled_y, _starts(ends), ends - 1)
     xs = np.floor(sampled_x[kept] + 0.5).astype(np.int64).tolist()
     ys = np.floor(sampled_y[kept] + 0.5).astype(np.int64).tolist()
-    cuts: list[int] = np.atleast_1d(np.searchsorted(kept, np.r_[0, ends])).tolist()
-    strokes = [[xs[a:b], ys[a:b]] for a, b in pairwise(cuts)]
-    parts: list[int] = np.r_[0, np.cumsum(points.drawing_strokes)].tolist()
-    return [strokes[a:b] for a, b in pairwise(parts)]
+    cuts: list[int] = kept.searchsorted(ends).tolist()
+    strokes = [[xs[a:b], ys[a:b]] for a, b in pairwise([0, *cuts])]
+    parts: list[int] = points.drawing_strokes.cumsum().tolist()
+    return [strokes[a:b] for a, b in pairwise([0, *parts])]
+
+
+def _starts(ends: Ints) -> Ints:
+    """Where each part begins that ends before `ends`, with no gap between them."""
+    starts = np.zeros_like(ends)
+    starts[1:] = ends[:-1]
+    return starts
 
 
 def _scale(x: Floats, y: Floats, ends: Ints) -> tuple[Floats, Floats]:
     """Move the corner of each drawing to 0 and scale its longer side to 255; drawings end before `ends`."""
-    starts = np.r_[0, ends[:-1]]
+    starts = _starts(ends)
     count = ends - starts
-    x = x - np.repeat(np.minimum.reduceat(x, starts), count)
-    y = y - np.repeat(np.minimum.reduceat(y, starts), count)
+    x = x - np.minimum.reduceat(x, starts).repeat(count)
+    y = y - np.minimum.reduceat(y, starts).repeat(count)
     side = np.maximum(np.maximum.reduceat(x, starts), np.maximum.reduceat(y, starts))
     dots = side <= DOT
-    scale = np.repeat(np.where(dots, 1.0, SIDE / np.where(dots, 1.0, side)), count)
+    scale = np.where(dots, 1.0, SIDE / np.where(dots, 1.0, side)).repeat(count)
     return x * scale, y * scale
 
 
@@ -89,7 +96,7 @@ def _resample(x: Floats, y: Floats, ends: list[int], drawing_strokes: list[int])
 
     Returns the samples of all strokes end to end and where each stroke's end.
     """
-    dx, dy = np.diff(x, append=x[-1]), np.diff(y, append=y[-1])
+    dx, dy = x[1:] - x[:-1], y[1:] - y[:-1]
     gap = np.sqrt(dx * dx + dy * dy)
     way = np.zeros_like(x)
     starts = [0, *ends[:-1]]
@@ -107,19 +114,19 @@ def _resample(x: Floats, y: Floats, ends: list[int], drawing_strokes: list[int])
     step = np.array(steps, np.float64)
     # How many samples lie before each point of its stroke, and so on each way from one point to the next. A quotient
     # may round across a whole number.
-    per_point = np.repeat(step, last - first + 1)
+    per_point = step.repeat(last - first + 1)
     before = np.ceil(way / per_point)
     before -= (before - 1) * per_point >= way
     before += before * per_point < way
     before[first] = 0
     counts = np.zeros(len(x), np.int64)
-    counts[:-1] = np.diff(before)
+    counts[:-1] = before[1:] - before[:-1]
     counts[last] = 1
     counts[first] += lengths == 0
-    left = np.repeat(np.arange(len(x)), counts)
+    left = np.arange(len(x)).repeat(counts)
     samples = np.add.reduceat(counts, first)
-    sample_ends = np.cumsum(samples)
-    where = (np.arange(len(left)) - np.repeat(sample_ends - samples, samples)) * np.repeat(step, samples)
+    sample_ends = samples.cumsum()
+    where = (np.arange(len(left)) - (sample_ends - samples).repeat(samples)) * step.repeat(samples)
     where[sample_ends - 1] = lengths
     right = np.minimum(left + 1, len(x) - 1)
     # The last point of a stroke is 0 beyond itself; whatever follows it must only not be 0 away.
@@ -136,26 +143,25 @@ def _peucker(x: Floats, y: Floats, first: Ints, last: Ints) -> Ints:
         wide = last - first > 1
         first, last = first[wide], last[wide]
         if not len(first):
-            return np.flatnonzero(keep)
+            return keep.nonzero()[0]
         count = last - first - 1
-        start = np.cumsum(count) - count
-        inner = np.arange(start[-1] + count[-1]) + np.repeat(first + 1 - start, count)
+        start = count.cumsum() - count
+        inner = np.arange(start[-1] + count[-1]) + (first + 1 - start).repeat(count)
         dx, dy = x[last] - x[first], y[last] - y[first]
         length = np.sqrt(dx * dx + dy * dy)
         closed = length == 0
-        px, py = x[inner] - np.repeat(x[first], count), y[inner] - np.repeat(y[first], count)
-        distance = np.abs(np.repeat(dx, count) * py - np.repeat(dy, count) * px)
-        distance /= np.repeat(np.where(closed, 1.0, length), count)
+        px, py = x[inner] - x[first].repeat(count), y[inner] - y[first].repeat(count)
+        distance = np.abs(dx.repeat(count) * py - dy.repeat(count) * px)
+        distance /= np.where(closed, 1.0, length).repeat(count)
         if closed.any():
-            distance = np.where(np.repeat(closed, count), np.sqrt(px * px + py * py), distance)
+            distance = np.where(closed.repeat(count), np.sqrt(px * px + py * py), distance)
         farthest = np.maximum.reduceat(distance, start)
-        peaks = np.flatnonzero(distance == np.repeat(farthest, count))
-        peak = inner[peaks[np.searchsorted(peaks, start)]]  # the first of equals
+        peaks = (distance == farthest.repeat(count)).nonzero()[0]
+        peak = inner[peaks[peaks.searchsorted(start)]]  # the first of equals
         split = farthest > EPSILON
-        keep[peak[split]] = True
-        first, last = np.r_[first[split], peak[split]], np.r_[peak[split], last[split]]
-        order = np.argsort(first)
-        first, last = first[order], last[order]
+        first, peak, last = first[split], peak[split], last[split]
+        keep[peak] = True
+        first, last = np.concatenate([first, peak]), np.concatenate([peak, last])
     for a, b in zip(first, last, strict=True):
         keep[a : b + 1] = True
-    return np.flatnonzero(keep)
+    return keep.nonzero()[0]
