@@ -9,6 +9,8 @@ from pathlib import Path
 
 from inksight.config import Settings, setting
 
+MOST_SEED = 2**32 - 1  # what scikit-learn takes
+
 
 class ServeSettings(Settings):
     """The HTTP service and its page (`inksight serve`)."""
@@ -140,7 +142,7 @@ class TrainSettings(Settings):
     )
     device: str = setting("auto", "Where to compute; auto: a GPU if there is one.", choices=("auto", "cpu", "cuda"))
     threads: int = setting(0, "CPU threads to compute with; 0: all cores.", at_least=0)
-    seed: int = setting(0, "Everything random follows from it.", at_least=0)
+    seed: int = setting(0, "Everything random follows from it.", at_least=0, at_most=MOST_SEED)
     deterministic: bool = setting(False, "Refuse operations that could differ between two runs (matters on GPUs).")
     memory_limit: float = setting(
         0.0, "GB for training images; a larger file is read in shuffled chunks. 0: half of what is free.", at_least=0
@@ -168,7 +170,9 @@ class FetchSettings(Settings):
     )
     recognized_only: bool = setting(False, "Keep only drawings that the game recognised (strokes only).")
     jobs: int = setting(4, "Files fetched at once.", at_least=1, at_most=64)
-    timeout: float = setting(30.0, "Seconds of silence after which a connection counts as stalled.", more_than=0)
+    timeout: float = setting(
+        30.0, "Seconds of silence after which a connection counts as stalled.", more_than=0, at_most=86_400
+    )
     retries: int = setting(5, "New tries after a failure that may pass.", at_least=0)
     retry_wait: float = setting(1.0, "Seconds before the first new try; doubles with each.", more_than=0)
     folder: Path | None = setting(None, "Where the files go, laid out as in the bucket; none: in the workspace.")
@@ -185,7 +189,7 @@ class PrepareSettings(Settings):
     train_ratio: float = setting(0.8, "Share of the pictures to train on; the three must sum to 1.")
     val_ratio: float = setting(0.1, "Share of the pictures to choose by.")
     test_ratio: float = setting(0.1, "Share of the pictures to judge by.")
-    seed: int = setting(0, "Which pictures go to which split follows from it.", at_least=0)
+    seed: int = setting(0, "Which pictures go to which split follows from it.", at_least=0, at_most=MOST_SEED)
     per_class: int | None = setting(None, "Use only the first N pictures of each class; none: all.", at_least=1)
     format: str = setting("numpy_bitmap", "Quick, Draw!: which files to read.", choices=DRAWING_FORMATS)
     recognized_only: bool = setting(False, "Strokes: leave out drawings that Google's own game did not recognise.")
@@ -236,7 +240,7 @@ class CompressSettings(Settings):
     max_drop: float = setting(
         0.02, "Refuse when accuracy on validation falls by more than this (0.02: two points).", at_least=0, at_most=1
     )
-    seed: int = setting(0, "The order of training images and dropout follow from it.", at_least=0)
+    seed: int = setting(0, "The order of training images and dropout follow from it.", at_least=0, at_most=MOST_SEED)
 
 
 class PredictSettings(Settings):
@@ -292,7 +296,7 @@ class AuditSettings(Settings):
     )
     mislabelled: bool = setting(True, "Look for pictures that are likely to stand under the wrong class.")
     most: int = setting(120, "Most pictures on a sheet; the JSON always lists all.", at_least=1, at_most=2000)
-    seed: int = setting(0, "How pictures are dealt to the folds follows from it.", at_least=0)
+    seed: int = setting(0, "How pictures are dealt to the folds follows from it.", at_least=0, at_most=MOST_SEED)
 
 
 class DriftSettings(Settings):
@@ -336,7 +340,7 @@ class TuneSettings(Settings):
     )
     study: str = setting("", "Name of the study, to go on with or to start; none: <dataset>-<model>-<objective>.")
     mlflow: str = setting("", "Address of an MLflow server that gets each trial as a run; none: no server.")
-    seed: int = setting(0, "What is tried follows from it and the number of the trial.", at_least=0)
+    seed: int = setting(0, "What is tried follows from it and the number of the trial.", at_least=0, at_most=MOST_SEED)
 
 
 class TrainAllSettings(Settings):
@@ -397,4 +401,4 @@ class RetrainSettings(Settings):
     )
     force: bool = setting(False, "Promote although a gate says no; this is recorded.")
     threads: int = setting(0, "CPU threads to train with; 0: all cores.", at_least=0)
-    seed: int = setting(0, "Everything random follows from it.", at_least=0)
+    seed: int = setting(0, "Everything random follows from it.", at_least=0, at_most=MOST_SEED)

@@ -209,7 +209,7 @@ def failure(result: FetchResult) -> DownloadError:
         f"{len(failed)} of {len(result.files)} classes could not be fetched: "
         + "; ".join(f"{file.name} ({file.message})" for file in tried[:5])
         + (f"; and {len(failed) - 5} more" if len(failed) > 5 else ""),
-        hint="What was fetched is kept; the same command goes on from there.",
+        hint="What was fetched is kept; the same command goes on from there." if result.paths else "",
     )
 
 

@@ -138,14 +138,20 @@ def exists(url: str, *, timeout: float = 30.0) -> int | None:
 
 
 def scheme_of(url: str) -> str:
-    """Return the URL's scheme; raises UsageError when it is none of https, http, file."""
-    scheme = urllib.parse.urlsplit(url).scheme
+    """Return the URL's scheme; raises UsageError when it is none of https, http, file, or names no server to ask."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        scheme, host, _ = parts.scheme, parts.hostname, parts.port
+    except ValueError as error:
+        raise UsageError(f"--base-url: {url!r} is no address: {error}") from None
     if scheme not in SCHEMES:
         way_out = f"Write a folder as {Path(url).absolute().as_uri()}." if not scheme else ""
         raise UsageError(
             f"--base-url: {url!r} is not an {', '.join(SCHEMES)} address",
             hint=way_out or f"It must begin with one of: {', '.join(s + '://' for s in SCHEMES)}",
         )
+    if scheme != "file" and not host:
+        raise UsageError(f"--base-url: {url!r} names no server", hint=f"Write {scheme}://SERVER/PATH.")
     return scheme
 
 

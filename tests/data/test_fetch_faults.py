@@ -23,7 +23,7 @@ import inksight.data.download as download_module
 from inksight.data.quickdraw import FetchResult, Silence, fetch
 from inksight.data.remote import PassingError
 from inksight.data.selectors import BitmapRows, StrokeLines
-from inksight.errors import DataError, DownloadError
+from inksight.errors import DataError, DownloadError, UsageError
 from inksight.workspace import workspace
 from tests.data.mirror import Fault, Mirror, cut, html, stall, status
 
@@ -202,6 +202,12 @@ def test_no_server_is_said_once(mirror: Mirror) -> None:
         ["cat", "dog", "alarm clock"], base_url="http://127.0.0.1:9", jobs=1, retries=0, retry_wait=0.01, strict=False
     )
     assert [file.status for file in result.files] == ["failed", "skipped", "skipped"]
+
+
+@pytest.mark.parametrize("url", ["http://", "https:///x", "http://127.0.0.1:99999", "http://[::1"])
+def test_an_address_that_names_no_server_is_refused_at_once(url: str) -> None:
+    with pytest.raises(UsageError, match="--base-url"):
+        fetch(["cat"], base_url=url)
 
 
 def test_a_full_disk(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
