@@ -102,7 +102,8 @@ def report(prepared: Prepared) -> None:
     total = ["all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])]
     print_table(columns, [*rows, total])
     if prepared.near_groups:
-        print(f"{prepared.near_groups} groups of near-duplicates ({prepared.near_pictures} pictures) kept on one side")
+        groups = f"{prepared.near_groups:,} group{'s' * (prepared.near_groups != 1)}"
+        print(f"near-duplicates kept on one side: {prepared.near_pictures:,} pictures in {groups}")
     for note in prepared.notes:
         print(f"note: {note}")
     if prepared.skipped:

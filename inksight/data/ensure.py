@@ -16,11 +16,11 @@ from inksight.config import as_dict, resolve
 from inksight.data import presets
 from inksight.data.dataset import open_dataset
 from inksight.data.folder import combine, prepare_photos
-from inksight.data.listing import is_source
+from inksight.data.listing import check_source, is_source
 from inksight.data.pack import Prepared, Progress, no_progress
 from inksight.data.prepare import drawing_file, prepare_digits, prepare_quickdraw
 from inksight.data.split import check_ratios
-from inksight.errors import NotFoundError, unknown
+from inksight.errors import NotFoundError, UsageError, unknown
 from inksight.settings import FetchSettings, PrepareSettings
 from inksight.workspace import workspace
 
@@ -48,14 +48,14 @@ def prepare(
     """
     if source is not None and _is_photos(source):
         path = Path(source).expanduser()
-        out = out or workspace().dataset_path(path.resolve().stem)
         settings = _settings({}, config, options)
-        return prepare_photos(path, out, classes=classes, settings=settings, progress=progress)
+        target = _target(out, path.resolve().stem)
+        return prepare_photos(path, target, classes=classes, settings=settings, progress=progress)
     base = None if source is None else presets.load(str(source))
     if base is not None and base.kind == "photo":
         return prepare_photos(
             folder or presets.source_folder(base),
-            out or workspace().dataset_path(base.name),
+            _target(out, base.name),
             classes=classes or base.classes,
             settings=_settings(base.options.get("prepare", {}), config, options),
             name=base.name,
@@ -63,7 +63,7 @@ def prepare(
         )
     preset = presets.select(base, classes=classes, add=add)
     settings = _settings(preset.options.get("prepare", {}), config, options)
-    out = out or workspace().dataset_path(preset.name)
+    out = _target(out, preset.name)
     if preset.kind == "digits":
         prepared = prepare_digits(out, settings=settings, progress=progress)
     else:
@@ -84,11 +84,34 @@ def prepare_combined(
 ) -> Prepared:
     """Make one dataset file of several datasets, each prepared first where it is not yet; see folder.combine.
 
-    `out` defaults to the workspace's datasets/combined.h5.
+    `out` defaults to the workspace's datasets/combined.h5. `options` and `config` hold for what is prepared now, too.
     """
     settings = _settings({}, config, options)
-    paths = [ensure_dataset(source, progress=progress) for source in sources]
-    return combine(paths, out or workspace().dataset_path("combined"), settings=settings, progress=progress)
+    target = _target(out, "combined")
+    paths = [_ensure(source, options, config, progress) for source in sources]
+    if options and "image_size" in options:
+        _check_size(paths, settings.image_size)
+    return combine(paths, target, settings=settings, progress=progress)
+
+
+def _check_size(paths: Sequence[Path], size: int) -> None:
+    """Refuse to combine photos that were prepared, earlier, with another size than is asked for now."""
+    for path in paths:
+        with open_dataset(path) as dataset:
+            has = dataset.preprocessing.get("image_size", size)
+            if has != size:
+                raise UsageError(
+                    f"--image-size: {dataset.name!r} is already prepared with {has}, not {size}",
+                    hint="Prepare it again with that --image-size first, or leave the option away.",
+                )
+
+
+def _target(out: Path | None, name: str) -> Path:
+    """Return where the dataset file goes; raises UsageError where that is a folder, before minutes of work."""
+    target = out or workspace().dataset_path(name)
+    if target.is_dir():
+        raise UsageError(f"--out: {str(target)!r} is a folder", hint=f"Name the file, e.g. {target / name}.h5.")
+    return target
 
 
 def _settings(preset: Mapping[str, Any], config: Path | None, options: Mapping[str, Any] | None) -> PrepareSettings:
@@ -99,7 +122,9 @@ def _settings(preset: Mapping[str, Any], config: Path | None, options: Mapping[s
 
 
 def _is_photos(source: str | Path) -> bool:
-    return str(source) not in presets.names() and is_source(Path(source).expanduser())
+    """Whether a source is photos rather than a preset; also of a path that can only be meant so and is none."""
+    path = Path(source).expanduser()
+    return str(source) not in presets.names() and (is_source(path) or path.exists() or os.sep in str(source))
 
 
 def ensure_dataset(data: str | Path, *, progress: Progress = no_progress) -> Path:
@@ -110,25 +135,33 @@ def ensure_dataset(data: str | Path, *, progress: Progress = no_progress) -> Pat
     from the preset and from INKSIGHT_FETCH_* and INKSIGHT_PREPARE_* variables.
     Raises NotFoundError for a name that is none of these, and what fetching and preparing raise.
     """
+    return _ensure(data, None, None, progress)
+
+
+def _ensure(data: str | Path, options: Mapping[str, Any] | None, config: Path | None, progress: Progress) -> Path:
     found = _existing(data)
     if found is not None:
         return found
     if _is_photos(data):
         path = Path(data).expanduser()
-        out = workspace().dataset_path(f"{path.resolve().stem}-{_state(path)}")
-        return out if out.is_file() else _prepare_aloud(data, out, progress)
+        check_source(path)
+        settings = resolve(PrepareSettings, file=config, options=options)
+        out = workspace().dataset_path(f"{path.resolve().stem}-{_state(path, settings)}")
+        return out if out.is_file() else _prepare_aloud(data, out, options, config, progress)
     preset = presets.load(str(data))
     prepared = workspace().dataset_path(preset.name)
     if prepared.is_file():
         return prepared
     if preset.kind == "quickdraw":
         _fetch_missing(preset, progress)
-    return _prepare_aloud(str(data), prepared, progress)
+    return _prepare_aloud(str(data), prepared, options, config, progress)
 
 
-def _prepare_aloud(source: str | Path, out: Path, progress: Progress) -> Path:
+def _prepare_aloud(
+    source: str | Path, out: Path, options: Mapping[str, Any] | None, config: Path | None, progress: Progress
+) -> Path:
     """Prepare, and tell `progress` what a user should know about the result: words left out, files skipped."""
-    prepared = prepare(source, out=out, progress=progress)
+    prepared = prepare(source, out=out, options=options, config=config, progress=progress)
     for note in prepared.notes:
         progress(note, 1.0)
     return prepared.path
@@ -157,9 +190,9 @@ def _existing(data: str | Path) -> Path | None:
     return named if named.is_file() else None
 
 
-def _state(source: Path) -> str:
+def _state(source: Path, settings: PrepareSettings) -> str:
     """Return a short hash of a source's files (names, sizes, times) and of the settings that preparing would use."""
-    state = hashlib.sha256(repr(as_dict(resolve(PrepareSettings))).encode())
+    state = hashlib.sha256(repr(as_dict(settings)).encode())
     tree = os.walk(source, followlinks=True) if source.is_dir() else [(str(source.parent), [], [source.name])]
     for parent, folders, files in tree:
         folders.sort()

@@ -49,8 +49,10 @@ def prepare_photos(
         decoded = _decode_all(listing, chosen, Path(spool), size, settings, progress)
         if settings.strict and decoded.skipped:
             first = "; ".join(f"{where}: {reason}" for where, reason in decoded.skipped[:5])
+            rest = len(decoded.skipped) - 5
             raise DataError(
-                f"--strict: {len(decoded.skipped)} files of {str(source)!r} cannot be used: {first}",
+                f"--strict: {len(decoded.skipped)} of {str(source)!r} cannot be used: {first}"
+                + (f"; and {rest} more" if rest > 0 else ""),
                 hint="Repair or remove them, or leave --strict away.",
             )
         prepared = pack(
@@ -64,13 +66,27 @@ def prepare_photos(
             progress=progress,
         )
     prepared.skipped = decoded.skipped
-    prepared.notes += [f"{count} pictures {what}" for what, count in sorted(decoded.handled.items())]
+    for what, count in sorted(decoded.handled.items()):
+        prepared.notes.append(f"{what} ({count:,} picture{'s' * (count != 1)})")
+    prepared.notes += _alike(chosen)
     return prepared
 
 
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _alike(classes: Sequence[str]) -> list[str]:
+    """Say which class names differ in nothing but case: likely one class in two folders."""
+    by_fold: dict[str, list[str]] = {}
+    for name in classes:
+        by_fold.setdefault(name.casefold(), []).append(name)
+    return [
+        f"classes whose names differ in nothing but case: {', '.join(same)}"
+        for same in by_fold.values()
+        if len(same) > 1
+    ]
 
 
 def _chosen(listing: Listing, classes: Sequence[str]) -> list[str]:
@@ -119,7 +135,7 @@ def _decode_all(
 
     with quiet(), ThreadPoolExecutor(CORES) as threads:
         for number, entries in enumerate(by_class.values()):
-            path, names = spool / f"{number}.raw", []
+            path, names, before = spool / f"{number}.raw", [], len(skipped)
             with open(path, "wb") as stream:
                 for entry, image, word, done in ahead(threads, work, entries[: settings.per_class]):
                     seen += 1
@@ -131,6 +147,12 @@ def _decode_all(
                         splits.append(entry.split)
                         handled.update(done)
                     progress("decoding", seen / total)
+            if not names:
+                where, reason = skipped[before]
+                raise DataError(
+                    f"no picture of class {entries[0].label!r} can be used, e.g. {where}: {reason}",
+                    hint="Repair its files, or leave the class out.",
+                )
             files.append(NpyFile(path, 0, len(names), (size, size, 3)))
             ids.append(names)
     decoded = _Decoded(files, ids, splits)

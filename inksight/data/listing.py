@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import os
+import stat
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -54,22 +55,29 @@ def is_source(path: Path) -> bool:
     return path.is_dir() or (path.is_file() and path.suffix.lower() in ARCHIVES + TABLES)
 
 
+def check_source(path: Path) -> None:
+    """Raise DataError for a path that is missing or is no folder, zip or CSV file."""
+    if not is_source(path):
+        what = "is no source of photos" if path.exists() else "does not exist"
+        raise DataError(f"{str(path)!r} {what}", hint=_SOURCES)
+
+
 def list_photos(source: Path) -> Listing:
     """List a source's files; raises DataError when it is missing, unreadable or holds no classes."""
+    check_source(source)
     if source.is_dir():
-        listing = _from_tree(_walk(source), str(source))
-    elif not source.exists():
-        raise DataError(f"{str(source)!r} does not exist", hint=_SOURCES)
+        found, empty = _walk(source)
+        listing = _from_tree(found)
+        listing.skipped += [(name, "an empty folder") for name in empty if not _hidden(name)]
     elif source.suffix.lower() in ARCHIVES:
         listing = _from_zip(source)
-    elif source.suffix.lower() in TABLES:
-        listing = _from_csv(source)
     else:
-        raise DataError(f"{str(source)!r} is no source of photos", hint=_SOURCES)
+        listing = _from_csv(source)
     if not listing.entries:
         listing.stack.close()
+        held = "lines of path,label" if source.suffix.lower() in TABLES else "pictures in class folders"
         raise DataError(
-            f"{str(source)!r} holds no pictures in class folders" + _first_reason(listing.skipped),
+            f"{str(source)!r} holds no {held}" + _first_reason(listing.skipped),
             hint="Make one subfolder per class, or train, val and test above them, or a .csv of path,label.",
         )
     return listing
@@ -79,12 +87,13 @@ Found = tuple[str, Callable[[], bytes]]
 
 
 def _first_reason(skipped: Sequence[tuple[str, str]]) -> str:
-    return f" ({len(skipped)} files passed over, e.g. {skipped[0][0]}: {skipped[0][1]})" if skipped else ""
+    return f" ({len(skipped)} passed over, e.g. {skipped[0][0]}: {skipped[0][1]})" if skipped else ""
 
 
-def _walk(folder: Path) -> list[Found]:
-    """All files below a folder by POSIX path, in order; links are followed, but no folder is entered twice."""
+def _walk(folder: Path) -> tuple[list[Found], list[str]]:
+    """All files below a folder by POSIX path, in order, and the empty folders; links are followed, none twice."""
     found: list[Found] = []
+    empty: list[str] = []
     seen: set[str] = set()
     for parent, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
@@ -96,13 +105,18 @@ def _walk(folder: Path) -> list[Found]:
         for file in sorted(files):
             path = Path(parent) / file
             found.append((path.relative_to(folder).as_posix(), _reader(path)))
-    return found
+        if not folders and not files and parent != str(folder):
+            empty.append(Path(parent).relative_to(folder).as_posix())
+    return found, empty
 
 
 def _reader(path: Path) -> Callable[[], bytes]:
     def read() -> bytes:
         try:
-            if path.stat().st_size > MAX_FILE_BYTES:
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for its writer for ever
+                raise PhotoError("not a file")
+            if status.st_size > MAX_FILE_BYTES:
                 raise PhotoError(f"more than {MAX_FILE_BYTES // 1_000_000} MB")
             return path.read_bytes()
         except OSError as error:
@@ -111,7 +125,7 @@ def _reader(path: Path) -> Callable[[], bytes]:
     return read
 
 
-def _from_tree(found: list[Found], source: str) -> Listing:
+def _from_tree(found: list[Found]) -> Listing:
     """Sort files into classes by the folders that they are in."""
     visible = [(PurePosixPath(name), read) for name, read in found if not _hidden(name)]
     depth = _wrappers(path for path, _ in visible)
@@ -166,12 +180,13 @@ def _from_zip(source: Path) -> Listing:
         raise DataError(f"{str(source)!r} holds {len(members):,} files, more than {MAX_ENTRIES:,}")
     found, skipped = [], []
     for member in sorted(members, key=lambda member: member.filename):
-        path = PurePosixPath(member.filename)
+        # Older Windows tools write backslashes between folders, against the format's rules.
+        path = PurePosixPath(member.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
             skipped.append((member.filename, "its name points outside the zip"))
         else:
-            found.append((member.filename, _member_reader(archive, member)))
-    listing = _from_tree(found, str(source))
+            found.append((str(path), _member_reader(archive, member)))
+    listing = _from_tree(found)
     return Listing(listing.entries, [*skipped, *listing.skipped], stack)
 
 

@@ -100,8 +100,9 @@ def prepare_digits(out: Path, *, settings: PrepareSettings | None = None, progre
     with tempfile.TemporaryDirectory(prefix=".digits-", dir=out.parent) as spool:
         files = []
         for name, mine in zip(classes, rows, strict=True):
-            np.save(Path(spool) / f"{name}.npy", drawn[mine])
-            files.append(open_npy(Path(spool) / f"{name}.npy"))
+            path = Path(spool) / f"{name}.raw"
+            path.write_bytes(drawn[mine].tobytes())
+            files.append(NpyFile(path, 0, len(mine), (SIZE, SIZE)))
         return pack(
             Pool(files, ids=lambda file, row: f"mnist/{int(rows[file][row])}"),
             classes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -72,19 +73,23 @@ def test_every_odd_file_is_named_and_strict_refuses(source: Path, tmp_path: Path
     (source / "stray.png").write_bytes(good)
     (source / "oak" / ".DS_Store").write_bytes(b"x")
     (source / "oak" / "Thumbs.db").write_bytes(b"x")
+    (source / "elm").mkdir()
+    os.mkfifo(source / "oak" / "pipe.png")  # reading it would wait for ever
     photo(77).convert("CMYK").save(source / "oak" / "cmyk.jpg")
     done = prepare_photos(source, tmp_path / "x.h5", settings=SMALL)
     assert {where for where, _ in done.skipped} == {
-        "stray.png", "oak/cut.png", "oak/notes.txt", "maple/empty.jpg", "maple/gone.jpg",
+        "stray.png", "oak/cut.png", "oak/notes.txt", "oak/pipe.png", "maple/empty.jpg", "maple/gone.jpg", "elm",
     }  # fmt: skip
     reasons = dict(done.skipped)
     assert reasons["stray.png"] == "not in a class folder"
     assert reasons["oak/notes.txt"] == "not a picture"
     assert "truncated" in reasons["oak/cut.png"]
     assert "cannot be read" in reasons["maple/gone.jpg"]
-    assert done.notes == ["1 pictures CMYK: converted"]
+    assert reasons["oak/pipe.png"] == "not a file"
+    assert reasons["elm"] == "an empty folder"
+    assert done.notes == ["CMYK: converted (1 picture)"]
     assert done.total == 51
-    with pytest.raises(DataError, match="--strict: 5 files"):
+    with pytest.raises(DataError, match=r"--strict: 7 of .*; and 2 more"):
         prepare_photos(source, tmp_path / "y.h5", settings=PrepareSettings(image_size=32, strict=True))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["leaves", "x.h5"]
 
@@ -144,6 +149,31 @@ def test_a_zip_gives_the_same_pictures_as_its_folder(source: Path, tmp_path: Pat
     wrapped = prepare_photos(zipped(source, tmp_path / "b.zip", "set/leaves/"), tmp_path / "w.h5", settings=SMALL)
     assert folder.sha256 == plain.sha256
     assert folder.counts == plain.counts == wrapped.counts
+
+
+def test_a_zip_with_backslashes(source: Path, tmp_path: Path) -> None:
+    """Older Windows tools write them between folders."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for path in source.rglob("*.png"):
+            member = zipfile.ZipInfo("x")
+            member.filename = f"set\\{path.parent.name}\\{path.name}"
+            archive.writestr(member, path.read_bytes())
+    done = prepare_photos(tmp_path / "a.zip", tmp_path / "x.h5", settings=SMALL)
+    assert done.counts["train"] == {"maple": 24, "oak": 16}
+
+
+def test_a_class_without_a_single_good_picture_says_why(source: Path, tmp_path: Path) -> None:
+    for name in ("000.png", "001.png"):
+        (source / "pine").mkdir(exist_ok=True)
+        (source / "pine" / name).write_bytes(b"junk")
+    with pytest.raises(DataError, match=r"no picture of class 'pine' can be used, e.g. pine/000.png: not a picture"):
+        prepare_photos(source, tmp_path / "x.h5", settings=SMALL)
+
+
+def test_class_names_that_differ_only_in_case_are_told(source: Path, tmp_path: Path) -> None:
+    fill(source, "Oak", 20, 3)
+    done = prepare_photos(source, tmp_path / "x.h5", settings=SMALL)
+    assert done.notes == ["classes whose names differ in nothing but case: Oak, oak"]
 
 
 def test_hostile_zips_do_no_harm(source: Path, tmp_path: Path) -> None:
@@ -223,13 +253,35 @@ def test_sources_without_classes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no pictures in class folders"):
         list_photos(tmp_path / "empty")
     photo(1).save(tmp_path / "empty" / "a.png")
-    with pytest.raises(DataError, match=r"1 files passed over, e.g. a.png: not in a class folder"):
+    with pytest.raises(DataError, match=r"1 passed over, e.g. a.png: not in a class folder"):
         list_photos(tmp_path / "empty")
     with pytest.raises(DataError, match="does not exist"):
         list_photos(tmp_path / "nowhere")
     (tmp_path / "x.csv").write_text("")
     with pytest.raises(DataError, match="is empty"):
         list_photos(tmp_path / "x.csv")
+    (tmp_path / "x.csv").write_text("path,label\n")
+    with pytest.raises(DataError, match="holds no lines of path,label"):
+        list_photos(tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize(
+    ("source", "words"), [("nowhere/", "does not exist"), ("./notes.txt", "no source of photos"), ("notes.txt", "no s")]
+)
+def test_what_can_only_be_a_path_is_not_sought_among_the_presets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, words: str
+) -> None:
+    (tmp_path / "notes.txt").write_text("leaves of 2019")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=words):
+        prepare(source)
+
+
+def test_a_folder_is_no_place_for_a_dataset_file(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(source)  # it would be replaced by the file, the folder out of reach
+    for out in (source, tmp_path / "link"):
+        with pytest.raises(UsageError, match=r"--out: .* is a folder"):
+            prepare(source, out=out)
 
 
 def test_links_are_followed_and_circles_end(source: Path, tmp_path: Path) -> None:
@@ -337,6 +389,12 @@ def test_the_command_line_combines_and_prints_what_was_skipped(source: Path, tmp
     assert json.loads(both.stdout)["counts"]["val"] == {"maple": 3, "oak": 2, "fir": 2, "pine": 2}
     wrong = runner.invoke(app, ["data", "prepare", "leaves", "trees", "--classes", "oak"])
     assert isinstance(wrong.exception, UsageError)
+    # What is prepared only now takes the options too; what was prepared with another size is not passed off as this.
+    fill(tmp_path / "herbs", "mint", 20, 10)
+    now = runner.invoke(app, ["data", "prepare", "leaves", str(tmp_path / "herbs"), *words])
+    assert now.exit_code == 0, now.output
+    larger = runner.invoke(app, ["data", "prepare", "leaves", "trees", "--image-size", "48"])
+    assert "already prepared with 32, not 48" in str(larger.exception)
 
 
 def test_drawings_combine_too(tmp_path: Path) -> None:
