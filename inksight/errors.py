@@ -19,6 +19,7 @@ An error carries a message (what happened, with the value) and a hint (the valid
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 from typing import Any
 
@@ -110,6 +111,26 @@ class UnavailableError(InksightError):
 
     http_status = 503
     code = "unavailable"
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def of_system(error: OSError) -> InksightError | None:
+    """Return what an error of the file system means to people; None for one that says neither where nor why.
+
+    A folder that may not be written to, a file where a folder should be and a full disk are nobody's slip in the code.
+    """
+    where = f"{error.filename2 or error.filename}: " if error.filename else ""
+    if error.errno in FULL:
+        return InksightError(
+            f"{where}no space left on the disk", hint="Free some space, or name another place with INKSIGHT_HOME."
+        )
+    if not where or not error.strerror:
+        return None
+    # What making a folder says where a file is in the way.
+    no_folder = error.errno in (errno.EEXIST, errno.ENOTDIR)
+    return InksightError(f"{where}{'there is a file where a folder should be' if no_folder else error.strerror}")
 
 
 def nearest(name: str, choices: Iterable[str], count: int = 5) -> list[str]:

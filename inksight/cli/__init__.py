@@ -29,7 +29,7 @@ from inksight.cli.tokens import app as tokens_app
 from inksight.cli.train import train
 from inksight.cli.train_all import SpacedLists, train_all
 from inksight.cli.tune import tune
-from inksight.errors import InksightError
+from inksight.errors import InksightError, of_system
 
 app = typer.Typer(
     name="inksight",
@@ -89,3 +89,9 @@ def main() -> None:
         # The reader (head, less) went away; writing the rest to nowhere keeps Python from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        known = of_system(error)
+        if known is None:
+            raise
+        print_error(known)
+        sys.exit(known.exit_code)

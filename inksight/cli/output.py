@@ -88,4 +88,6 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], spared: set[st
 
 def say(message: str) -> None:
     """Print one line of progress or explanation on standard error."""
-    print(message, file=sys.stderr, flush=True)
+    # In one write: print would send the line's end on its own, and another thread's line could come between.
+    sys.stderr.write(f"{message}\n")
+    sys.stderr.flush()

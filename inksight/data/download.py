@@ -8,7 +8,6 @@ Only one process may work on a part at a time (quickdraw.py holds a lock).
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -26,11 +25,10 @@ from typing import Any, BinaryIO
 
 from inksight.data.remote import AbsentError, OutOfRangeError, PassingError, Reply, open_source
 from inksight.data.selectors import Selector
-from inksight.errors import DataError, DownloadError
+from inksight.errors import FULL, DataError, DownloadError
 from inksight.workspace import write_text
 
 _NOTE_EVERY = 1 << 20
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Stopped(Exception):
@@ -200,7 +198,7 @@ def download(
         raise
     except OSError as error:
         part.remove()
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise DiskFullError(
                 f"no space left in {target.parent} while fetching {target.name}",
                 hint="Free some space, or name another place with --folder or INKSIGHT_HOME.",

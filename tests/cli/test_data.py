@@ -52,6 +52,24 @@ def test_fetch_that_fails_says_what_and_exits_1(tmp_path: Path) -> None:
     assert "cat: 30 drawings" in done.stderr
 
 
+def test_nothing_is_said_to_be_kept_where_nothing_came(tmp_path: Path) -> None:
+    words = ["data", "fetch", "--base-url", bucket(tmp_path / "bucket"), "--folder", str(tmp_path / "out"), "--classes"]
+    assert "is kept" not in inksight(*words, "hexagon").stderr
+    assert "What was fetched is kept" in inksight(*words, "hexagon,cat").stderr
+
+
+def test_what_the_file_system_refuses_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = inksight("data", "fetch", "--classes", "cat", "--folder", str(tmp_path / "file" / "x"))
+    assert done.returncode == 1
+    assert done.stderr.strip() == f"error: {tmp_path / 'file' / 'x'}: there is a file where a folder should be"
+    with open("/dev/full", "wb") as full:
+        words = [sys.executable, "-m", "inksight", "data", "list"]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: no space left on the disk\n")
+
+
 def test_check(tmp_path: Path) -> None:
     url = bucket(tmp_path / "bucket")
     done = inksight("data", "fetch", "--classes", "cat,hexagon", "--base-url", url, "--check")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
+import threading
 
 import pytest
 
-from inksight.cli.output import print_table, print_text
+from inksight.cli.output import print_table, print_text, say
 
 COLUMNS = ("model", "accuracy", "parameters", "version")
 ROWS = [["transfer/efficientnet_lite0", 0.9167, "3,373,570", "pets-transfer-efficientnet_lite0:1"]]
@@ -52,3 +54,20 @@ def test_paragraphs_break_between_words(capsys: pytest.CaptureFixture[str], monk
     printed = lines(capsys)
     assert " ".join(printed) == text
     assert max(map(len, printed)) <= 40
+
+
+def test_lines_of_several_threads_stay_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(io.StringIO):
+        """A stream between whose writes other threads come to turn."""
+
+        def write(self, text: str) -> int:
+            threading.Event().wait(0.001)
+            return super().write(text)
+
+    monkeypatch.setattr(sys, "stderr", stream := Slow())
+    threads = [threading.Thread(target=lambda: [say("a line") for _ in range(5)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert stream.getvalue() == "a line\n" * 20
