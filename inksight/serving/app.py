@@ -10,11 +10,12 @@ from starlette.middleware.cors import CORSMiddleware
 
 from inksight import __version__
 from inksight.serving import errors
+from inksight.serving.direct import Direct
 from inksight.serving.limits import BodyLimit
 from inksight.serving.live import Classifier
 from inksight.serving.observe import Observe
 from inksight.serving.rates import RateLimit
-from inksight.serving.routes import ROUTERS
+from inksight.serving.routes import ROUTERS, predict
 from inksight.serving.routes.page import load_assets, page_router
 from inksight.serving.schemas import ErrorResponse
 from inksight.serving.services import Services
@@ -61,6 +62,7 @@ def create_app(settings: ServeSettings | None = None, *, models: Sequence[str | 
     app.include_router(page_router(load_assets()))
     errors.install(app)
     # The last one added is the outermost.
+    app.add_middleware(Direct, router=predict.router)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes, timeout=settings.body_timeout)
     if settings.rate_limit:
         app.add_middleware(RateLimit, rate=settings.rate_limit, burst=settings.rate_burst)

@@ -87,6 +87,18 @@ def response_for(error: InksightError) -> Response:
     return error_response(error.http_status, error.code, error.message, error.hint, headers=headers)
 
 
+def response_for_http(request: Request, error: HTTPException) -> Response:
+    """Return an error that FastAPI or Starlette raised (no such route, a broken form) as a response."""
+    status = error.status_code
+    message, hint = str(error.detail), ""
+    if status == 404:
+        message, hint = f"there is no {request.url.path}", "GET /openapi.json lists every route."
+    elif status == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        message, hint = f"{request.method} is not allowed here", f"Use {allowed}."
+    return error_response(status, _CODES.get(status, "error"), message, hint, headers=error.headers)
+
+
 def install(app: FastAPI) -> None:
     """Make every way in which a request can fail answer in the one shape."""
 
@@ -96,14 +108,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        status = error.status_code
-        message, hint = str(error.detail), ""
-        if status == 404:
-            message, hint = f"there is no {request.url.path}", "GET /openapi.json lists every route."
-        elif status == 405:
-            allowed = (error.headers or {}).get("Allow", "another method")
-            message, hint = f"{request.method} is not allowed here", f"Use {allowed}."
-        return error_response(status, _CODES.get(status, "error"), message, hint, headers=error.headers)
+        return response_for_http(request, error)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:

@@ -1,15 +1,16 @@
-"""Predictions: one drawing or picture, or several at once."""
+"""Predictions: one drawing or picture, or several at once.
+
+The functions read the request and write the response by themselves: `Direct` calls them without FastAPI's layers.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from fastapi.routing import APIRoute
 
 from inksight.errors import InksightError, UsageError
 from inksight.serving.experiments import COOKIE, Dealt
@@ -21,20 +22,7 @@ from inksight.serving.schemas import BATCH_BODY, PREDICT_BODY, BatchResponse, Pr
 from inksight.serving.services import Services, services
 
 
-class DirectRoute(APIRoute):
-    """A route whose function reads the request and writes the response by itself.
-
-    What FastAPI does in between for others (dependencies, validation, serialising) would find nothing to do here, in
-    30 us.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the function itself."""
-        handler: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
-        return handler
-
-
-router = APIRouter(prefix="/v1", tags=["predict"], route_class=DirectRoute)
+router = APIRouter(prefix="/v1", tags=["predict"])
 
 
 @router.post("/predict", response_model=PredictResponse, openapi_extra=PREDICT_BODY)
