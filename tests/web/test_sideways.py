@@ -1,4 +1,4 @@
-"""A phone held sideways: the sheet, its tools and what the machine says are on the screen together, without scrolling."""
+"""A phone held sideways: the sheet, its tools and the machine's words are on the screen together, without scrolling."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ SIZES = [(568, 320), (667, 375), (740, 360), (844, 390)]
 
 OUTSIDE = """() => [...document.querySelectorAll("main *, .preferences *")].filter((element) => {
   const { left, right, width } = element.getBoundingClientRect();
-  return width && element.checkVisibility() && !element.closest(".unseen, svg") && (left < -1 || right > innerWidth + 1);
+  const inside = left >= -1 && right <= innerWidth + 1;
+  return width && element.checkVisibility() && !element.closest(".unseen, svg") && !inside;
 }).map((element) => element.className || element.tagName)"""
 
 
