@@ -44,6 +44,12 @@ CODE_LENGTH = 8
 Phase = Literal["lobby", "countdown", "drawing", "over"]
 
 
+class RoomFullError(ConflictError):
+    """All seats of a room are taken."""
+
+    code = "room_full"
+
+
 @dataclass(frozen=True, slots=True)
 class Guess:
     """What the machine sees in a player's drawing."""
@@ -114,13 +120,13 @@ class Room:
         return self._empty_since is not None and now - self._empty_since >= EMPTY_SECONDS
 
     def join(self, name: str, token: str | None, now: float) -> Player:
-        """Take a seat, or, with its token, one's own again. Raises UsageError (name) or ConflictError (full)."""
+        """Take a seat, or, with its token, one's own again. Raises UsageError (name) or RoomFullError."""
         self._free_seats(now)
         known = None if token is None else self._holder(token)
         if known is None:
             name = clean_name(name)
             if self.full:
-                raise ConflictError(f"this room is full: {MOST_PLAYERS} play", hint="Open a room of your own.")
+                raise RoomFullError(f"this room is full: {MOST_PLAYERS} play", hint="Open a room of your own.")
             self._last_id += 1
             known = Player(self._last_id, self._free_name(name))
             self.players.append(known)

@@ -339,7 +339,8 @@ def test_too_many_and_too_large(house: House, monkeypatch: pytest.MonkeyPatch) -
         page.join(f"player {index}")
     with house.page() as ninth:
         ninth.say("join", name="ninth")
-        assert "full" in ninth.error()["message"]
+        assert (refusal := ninth.error())["code"] == "room_full"
+        assert "full" in refusal["message"]
         assert ninth.closed() == 4409
     monkeypatch.setattr(race, "TABLE_SOCKETS", rooms.MOST_PLAYERS)
     with house.page() as pushing:

@@ -101,6 +101,27 @@ def test_a_player_in_two_windows_and_a_room_that_is_gone(visit: Callable[..., An
     expect(ada.get_by_role("button", name="Infinite")).to_be_visible()
 
 
+def test_a_ninth_player_reads_why_and_can_open_another_room(visit: Callable[..., Any]) -> None:
+    ada = visit(path="#/pictionary")
+    link = open_room(ada, "Ada")
+    late = visit(path=re.sub("^[^#]*", "", link), locale="fr-FR")
+    name = late.get_by_role("textbox", name="Votre nom")
+    name.fill("Zoé")
+    ada.evaluate("""(link) => { for (let number = 2; number <= 8; number++) {
+      const room = link.split("/").at(-1);
+      const socket = new WebSocket(new URL(`v1/race/rooms/${room}/play`, document.baseURI.replace("http", "ws")));
+      socket.onopen = () => socket.send(JSON.stringify({ type: "join", name: `Player ${number}`, token: null }));
+    } }""", link)
+    expect(ada.locator(".players li")).to_have_count(8)
+    press(late, "Entrer")
+    for page in (late, visit(path=re.sub("^[^#]*", "", link), locale="fr-FR")):
+        expect(page.locator(".verdict .word")).to_have_text("Cette salle est pleine")
+        expect(page.get_by_role("alert")).to_contain_text("Huit y jouent déjà.")
+        assert page.evaluate(CONTRASTS) == []
+    press(late, "Ouvrir une salle")
+    expect(late.locator(".players .who")).to_have_text("Zoé")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [{"width": 1280, "height": 800}, PHONE, {"width": 320, "height": 640}])
 def test_every_stage_is_readable_and_fits(visit: Callable[..., Any], scheme: str, size: dict[str, Any]) -> None:

@@ -110,6 +110,8 @@ export default {
     "race.drawing": "Drawing of {name}",
     "race.leave": "Leave",
     "race.closed": "No such room",
+    "race.full": "This room is full",
+    "race.full.how": "Eight play here already. Open a room of your own, or come back when somebody has left.",
     "race.elsewhere": "You play in another window",
     "race.here": "Play here",
     "view.classify": "Classify",

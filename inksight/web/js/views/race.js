@@ -184,28 +184,27 @@ export function mount(root, { notice, status, again }) {
 
   // There is no way back by itself: why, and what one can do.
   function ended(error) {
-    set("");
+    wait();
     stage = "";
     murmur.textContent = "";
     invitation.hidden = true;
     players.element.replaceChildren();
-    overline.textContent = t("view.race");
-    word.textContent = t("race.closed");
-    share.textContent = "";
     actions.removeAttribute("data-state");
     if (error.status === 1) {
       word.textContent = t("race.elsewhere");
       actions.replaceChildren(button("stamp-button", t("race.here"), again));
       return;
     }
-    notice(reason(error), "bad");
-    askName(error.status === 422 ? t("race.join") : t("race.open"), error.status === 422 ? enter : open);
+    if (error.status === 422) return askName(t("race.join"), enter, reason(error));
+    const full = error.code === "room_full";
+    word.textContent = t(full ? "race.full" : "race.closed");
+    askName(t("race.open"), open, full ? t("race.full.how") : reason(error));
   }
 
-  function askName(text, onname) {
+  function askName(text, onname, why = null) {
     const field = h("input", { type: "text", maxlength: 20, autocomplete: "nickname", spellcheck: "false", required: true, "aria-label": t("board.name"), placeholder: t("board.name") });
     field.value = savedName();
-    actions.replaceChildren(h("form", { class: "sign", onsubmit: (event) => { event.preventDefault(); onname(field.value); } },
+    actions.replaceChildren(...(why ? [h("p", { class: "refusal", role: "alert" }, why)] : []), h("form", { class: "sign", onsubmit: (event) => { event.preventDefault(); onname(field.value); } },
       field, h("button", { class: "stamp-button", type: "submit" }, text)));
   }
 
@@ -234,6 +233,7 @@ export function mount(root, { notice, status, again }) {
     try {
       const found = await get(`v1/race/rooms/${code}`);
       if (room) return;
+      if (found.full) return ended({ code: "room_full" });
       overline.textContent = found.players.length ? t("race.with", { names: found.players.join(", ") }) : t("view.race");
       askName(t("race.join"), enter);
     } catch (error) {
