@@ -65,7 +65,12 @@ def test_lines_of_several_threads_stay_lines(monkeypatch: pytest.MonkeyPatch) ->
             return super().write(text)
 
     monkeypatch.setattr(sys, "stderr", stream := Slow())
-    threads = [threading.Thread(target=lambda: [say("a line") for _ in range(5)]) for _ in range(4)]
+
+    def some() -> None:
+        for _ in range(5):
+            say("a line")
+
+    threads = [threading.Thread(target=some) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

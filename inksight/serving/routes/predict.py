@@ -21,7 +21,6 @@ from inksight.serving.predictor import Answer
 from inksight.serving.schemas import BATCH_BODY, PREDICT_BODY, BatchResponse, PredictResponse
 from inksight.serving.services import Services, services
 
-
 router = APIRouter(prefix="/v1", tags=["predict"])
 
 
