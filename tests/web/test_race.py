@@ -107,11 +107,14 @@ def test_a_ninth_player_reads_why_and_can_open_another_room(visit: Callable[...,
     late = visit(path=re.sub("^[^#]*", "", link), locale="fr-FR")
     name = late.get_by_role("textbox", name="Votre nom")
     name.fill("Zoé")
-    ada.evaluate("""(link) => { for (let number = 2; number <= 8; number++) {
+    ada.evaluate(
+        """(link) => { for (let number = 2; number <= 8; number++) {
       const room = link.split("/").at(-1);
       const socket = new WebSocket(new URL(`v1/race/rooms/${room}/play`, document.baseURI.replace("http", "ws")));
       socket.onopen = () => socket.send(JSON.stringify({ type: "join", name: `Player ${number}`, token: null }));
-    } }""", link)
+    } }""",
+        link,
+    )
     expect(ada.locator(".players li")).to_have_count(8)
     press(late, "Entrer")
     for page in (late, visit(path=re.sub("^[^#]*", "", link), locale="fr-FR")):
