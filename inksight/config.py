@@ -122,7 +122,7 @@ def resolve(
 
     take(preset or {}, "preset")
     if file is not None:
-        take(read_toml(file).get(cls.section, {}), str(file))
+        take(read_sections(file).get(cls.section, {}), str(file))
     for name in fields:
         variable = variable_name(cls, name)
         if variable in environ:
@@ -135,6 +135,25 @@ def resolve(
     return cls(**values)
 
 
+def read_sections(path: str | Path) -> dict[str, dict[str, Any]]:
+    """Read a TOML file with one table per section; raises UsageError, also for a table that is no section's."""
+    tables = read_toml(path)
+    check_sections(tables, str(path))
+    return tables
+
+
+def check_sections(tables: Mapping[str, Any], where: str) -> None:
+    """Raise UsageError for what is not the table of a section: a misspelt one would have no effect."""
+    known = {cls.section for cls in Settings.__subclasses__()}
+    for name, table in tables.items():
+        if name not in known:
+            raise unknown("section", name, known, option=where)
+        if not isinstance(table, dict):
+            raise UsageError(
+                f"{where}: {name} = {table!r} is not a table", hint=f"Write [{name}] and its settings below."
+            )
+
+
 def read_toml(path: str | Path) -> dict[str, Any]:
     """Read a TOML file; raises UsageError that names the file when it is missing or malformed."""
     try:
@@ -142,7 +161,9 @@ def read_toml(path: str | Path) -> dict[str, Any]:
             return tomllib.load(stream)
     except FileNotFoundError:
         raise UsageError(f"settings file {str(path)!r} does not exist", hint="Give the path of a TOML file.") from None
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise UsageError(f"settings file {str(path)!r} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"settings file {str(path)!r} is not valid TOML: {error}") from None
 
 

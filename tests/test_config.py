@@ -77,3 +77,19 @@ def test_missing_and_malformed_files(tmp_path: Path) -> None:
     broken.write_text("epochs = = 3")
     with pytest.raises(UsageError, match="not valid TOML"):
         resolve(Sample, file=broken, environ={})
+    broken.write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="not valid TOML"):
+        resolve(Sample, file=broken, environ={})
+    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+        resolve(Sample, file=tmp_path, environ={})
+
+
+def test_a_misspelt_section_does_not_pass_unheard(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("[sampel]\nepochs = 3\n")
+    with pytest.raises(NotFoundError, match="unknown section 'sampel'") as caught:
+        resolve(Sample, file=file, environ={})
+    assert "sample" in caught.value.hint
+    file.write_text("sample = 3\n")
+    with pytest.raises(UsageError, match="sample = 3 is not a table"):
+        resolve(Sample, file=file, environ={})

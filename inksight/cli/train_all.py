@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 from inksight.cli.matrix_progress import failure_lines, watcher
 from inksight.cli.options import settings_options
 from inksight.cli.output import JsonFlag, print_json, print_table, print_text, say
-from inksight.config import read_toml, resolve
+from inksight.config import read_sections, resolve
 from inksight.settings import ReportSettings, TrainAllSettings
 
 _LISTS = ("--models", "--datasets")
@@ -54,7 +54,7 @@ def train_all(
     """
     settings = resolve(TrainAllSettings, file=config, options=options)
     report = resolve(ReportSettings, file=config)
-    tables = read_toml(config) if config is not None else {}
+    tables = read_sections(config) if config is not None else {}
     from inksight.tuning.jobs import alike
     from inksight.tuning.matrix_report import write_matrix_report
     from inksight.tuning.train_all import train_all as run

@@ -26,7 +26,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from inksight.config import read_toml
+import inksight.settings  # noqa: F401  (makes the sections known)
+from inksight.config import check_sections, read_toml
 from inksight.errors import DataError, NotFoundError, UsageError, unknown
 from inksight.workspace import workspace
 
@@ -176,8 +177,14 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _parse(name: str, path: Path) -> DatasetPreset:
-    content = _read(path)
-    table = dict(content["dataset"])
+    options = dict(_read(path))
+    table = options.pop("dataset")
+    if not isinstance(table, dict):
+        raise DataError(
+            f"preset {path}: dataset = {table!r} is not a table", hint="Write [dataset] and its keys below."
+        )
+    check_sections(options, f"preset {path}")
+    table = dict(table)
     kind, summary = table.pop("kind", ""), table.pop("summary", "")
     words, source = table.pop("classes", []), table.pop("source", "")
     renamed = table.pop("renamed", {})
@@ -192,8 +199,6 @@ def _parse(name: str, path: Path) -> DatasetPreset:
         raise DataError(f"preset {path}: classes must be a list of names")
     if kind == "photo" and not source:
         raise DataError(f"preset {path}: kind photo needs a source", hint="Add source = 'a folder of pictures'.")
-    options = {section: values for section, values in content.items() if isinstance(values, dict)}
-    options.pop("dataset")
     missing: tuple[str, ...] = ()
     if kind == "quickdraw":
         spelled = [renamed.get(word, word) for word in words]

@@ -141,6 +141,8 @@ def test_where_photos_are_looked_for(home: Path) -> None:
         ('[dataset]\nkind = "photo"\nsource = "x"\ncolour = 1\n', "unknown keys: colour"),
         ('[dataset]\nkind = "photo"\nsource = "x"\nclasses = "a"\n', "classes must be a list"),
         ("[dataset\n", "not valid TOML"),
+        ("dataset = 3\n", "dataset = 3 is not a table"),
+        ('[dataset]\nkind = "quickdraw"\nclasses = ["cat", "dog"]\n[trian]\nepochs = 3\n', "unknown section 'trian'"),
     ],
 )
 def test_a_broken_preset_is_named(home: Path, text: str, message: str) -> None:
