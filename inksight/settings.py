@@ -10,6 +10,7 @@ from pathlib import Path
 from inksight.config import Settings, setting
 
 MOST_SEED = 2**32 - 1  # what scikit-learn takes
+MOST_THREADS = 1024  # OpenMP dies of 100,000 without a word
 
 
 class ServeSettings(Settings):
@@ -141,7 +142,7 @@ class TrainSettings(Settings):
         choices=("auto", "float32", "bfloat16"),
     )
     device: str = setting("auto", "Where to compute; auto: a GPU if there is one.", choices=("auto", "cpu", "cuda"))
-    threads: int = setting(0, "CPU threads to compute with; 0: all cores.", at_least=0)
+    threads: int = setting(0, "CPU threads to compute with; 0: all cores.", at_least=0, at_most=MOST_THREADS)
     seed: int = setting(0, "Everything random follows from it.", at_least=0, at_most=MOST_SEED)
     deterministic: bool = setting(False, "Refuse operations that could differ between two runs (matters on GPUs).")
     memory_limit: float = setting(
@@ -216,7 +217,7 @@ class BenchSettings(Settings):
     section = "bench"
 
     batches: list[int] = setting([1, 8, 64], "Images per call to time.", at_least=1, at_most=4096)
-    threads: list[int] = setting([1], "Threads per call to time; 0: all cores.", at_least=0)
+    threads: list[int] = setting([1], "Threads per call to time; 0: all cores.", at_least=0, at_most=MOST_THREADS)
     seconds: float = setting(1.0, "Seconds per model, batch size and number of threads.", more_than=0)
     runtime: str = setting("onnx", "What answers.", choices=("onnx", "torch"))
 
@@ -253,7 +254,7 @@ class PredictSettings(Settings):
     unsure_below: float = setting(
         0.4, "An answer whose best probability is lower is marked unsure.", at_least=0, at_most=1
     )
-    threads: int = setting(1, "Threads per prediction; 0: all cores.", at_least=0)
+    threads: int = setting(1, "Threads per prediction; 0: all cores.", at_least=0, at_most=MOST_THREADS)
 
 
 class EvaluateSettings(Settings):
@@ -265,7 +266,7 @@ class EvaluateSettings(Settings):
     split: str = setting("test", "Which part of the dataset is judged.", choices=("train", "val", "test"))
     out: Path | None = setting(None, "Folder of the report; none: <home>/reports/<model>-<data>-<split>.")
     compare: str | None = setting(None, "A second model, judged on the same samples and compared.")
-    threads: int = setting(1, "Threads per prediction; 0: all cores.", at_least=0)
+    threads: int = setting(1, "Threads per prediction; 0: all cores.", at_least=0, at_most=MOST_THREADS)
     speed: bool = setting(True, "Time the model, which takes about a second.")
     explain: bool = setting(True, "Show where the model looked in some pictures.")
 
@@ -400,5 +401,5 @@ class RetrainSettings(Settings):
         0.05, "Gate: how much lower the accuracy of any one class may surely be, 0..1.", at_least=0, at_most=1
     )
     force: bool = setting(False, "Promote although a gate says no; this is recorded.")
-    threads: int = setting(0, "CPU threads to train with; 0: all cores.", at_least=0)
+    threads: int = setting(0, "CPU threads to train with; 0: all cores.", at_least=0, at_most=MOST_THREADS)
     seed: int = setting(0, "Everything random follows from it.", at_least=0, at_most=MOST_SEED)

@@ -9,6 +9,7 @@ import pytest
 
 from inksight.config import Settings, as_dict, resolve, setting, variable_name
 from inksight.errors import NotFoundError, UsageError
+from inksight.settings import FetchSettings, PrepareSettings, TrainSettings
 
 
 class Sample(Settings):
@@ -93,3 +94,13 @@ def test_a_misspelt_section_does_not_pass_unheard(tmp_path: Path) -> None:
     file.write_text("sample = 3\n")
     with pytest.raises(UsageError, match="sample = 3 is not a table"):
         resolve(Sample, file=file, environ={})
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "value"),
+    [(TrainSettings, "threads", "99999"), (PrepareSettings, "seed", "9" * 23), (FetchSettings, "timeout", "1e300")],
+)
+def test_numbers_that_no_library_takes_are_refused(cls: type[Settings], name: str, value: str) -> None:
+    """Each ended in a crash: a segmentation fault of OpenMP, an OverflowError of HDF5, one of the socket."""
+    with pytest.raises(UsageError, match=f"--{name}: .* is too large"):
+        resolve(cls, options={name: value}, environ={})

@@ -34,7 +34,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         raise TrainingError(
-            f"checkpoint {str(path)!r} cannot be read: {str(error).splitlines()[0]}",
+            # The first sentence: the next ones of PyTorch's are advice on its own API, such as to load unsafely.
+            f"checkpoint {str(path)!r} cannot be read: {str(error).splitlines()[0].split('. ')[0]}",
             hint="Delete it to start this run from the beginning.",
         ) from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:

@@ -249,8 +249,9 @@ def test_a_damaged_or_hostile_checkpoint_is_refused(tmp_path: Path) -> None:
             return os.system, (f"touch {tmp_path / 'ran'}",)
 
     torch.save({"format": 1, "model": Hostile()}, tmp_path / "hostile.pt")
-    with pytest.raises(TrainingError, match="cannot be read"):
+    with pytest.raises(TrainingError, match="cannot be read: Weights only load failed") as caught:
         load_checkpoint(tmp_path / "hostile.pt")
+    assert "weights_only" not in caught.value.message, "nobody should be told to load it unsafely"
     assert not (tmp_path / "ran").exists()
     save_checkpoint(tmp_path / "good.pt", {"model": {"w": torch.ones(1000)}})
     cut = (tmp_path / "good.pt").read_bytes()[:-700]
