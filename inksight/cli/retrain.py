@@ -44,13 +44,15 @@ def retrain(
 
 
 def _print(done: dict[str, Any]) -> None:
+    from inksight.improve.additions import LEFT_OUT
+
     counts = done["corrections"]
     print(
         f"corrections: {counts['train']} to train on ({counts['new']} of them new), {counts['val']} to validate on, "
         f"{counts['held_back']} held back"
     )
     for reason, count in counts["left_out"].items():
-        print(f"  left out: {count}, {reason}")
+        print(f"  left out: {count}, {LEFT_OUT[reason]}")
     for name, title in (("test", "test split"), ("held_back", "held-back corrections")):
         found = done[name]
         if found:

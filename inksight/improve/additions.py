@@ -30,6 +30,16 @@ from inksight.registry.kept import image_of
 from inksight.registry.tables import Correction
 
 SHARES = {"train": 0.7, "test": 0.2, "val": 0.1}
+LEFT_OUT = {
+    "unkept": "the drawing was not kept",
+    "class": "the label is none of the dataset's classes",
+    "unreadable": "the drawing cannot be read",
+    "blank": "the sheet is blank",
+    "repeated": "the same picture again",
+    "conflict": "near corrections of both sides",
+}
+"""Why a correction is not learnt from; the page has the same codes in its languages."""
+
 _BLOCK = 2_000
 _MOST_REPEATS = 20
 _HELD_BYTES = 500_000_000
@@ -50,7 +60,7 @@ class Addition:
 
 @dataclass(frozen=True)
 class Additions:
-    """Corrections by side, and how many could not be used, by reason."""
+    """Corrections by side, and how many could not be used, by a code of LEFT_OUT."""
 
     items: list[Addition]
     left_out: dict[str, int]
@@ -71,7 +81,7 @@ def gather(database: Database, model: str, base: Dataset) -> Additions:
     items, left_out = _readable(rows, base)
     dealt, conflicting = _deal(items, base)
     if conflicting:
-        left_out["near corrections of both sides"] += conflicting
+        left_out["conflict"] += conflicting
     with database.write() as session:
         for item in dealt:
             # Unless another retraining was faster: sides are for good.
@@ -128,21 +138,21 @@ def _readable(rows: Sequence[Correction], base: Dataset) -> tuple[list[Addition]
     found: dict[bytes, Addition] = {}
     for row in rows:
         if not row.input:
-            left_out["the drawing was not kept"] += 1
+            left_out["unkept"] += 1
             continue
         if row.final_label not in base.classes:
-            left_out["the label is none of the dataset's classes"] += 1
+            left_out["class"] += 1
             continue
         try:
             image = image_of(row.input, base.image_shape)
         except DataError:
-            left_out["the drawing cannot be read"] += 1
+            left_out["unreadable"] += 1
             continue
         if not image.any():
-            left_out["the sheet is blank"] += 1
+            left_out["blank"] += 1
             continue
         before = found.get(image.tobytes())
-        left_out["the same picture again"] += before is not None
+        left_out["repeated"] += before is not None
         # The one that got its side first stands for all: its side is the one that counts.
         row_id, split, learnt_in = row.id, row.split, row.learnt_in
         if before is not None and (before.split or not split):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from inksight import registry
 from inksight.config import resolve
 from inksight.errors import InksightError, UnavailableError
+from inksight.registry import notes
 from inksight.registry.jobs import BEAT_SECONDS, JobError, Jobs
 from inksight.settings import RetrainSettings
 from inksight.workspace import workspace
@@ -122,7 +123,7 @@ def _train(store: Registry, spec: dict[str, Any], progress: Progress) -> dict[st
     )
     progress("registering", 0.95)
     version = store.of_run(spec["model"], folder.name)
-    version = version or store.register(done.bundle, spec["model"], note="trained by a job")
+    version = version or store.register(done.bundle, spec["model"], note=notes.write("job"))
     return {"outcome": "registered", "message": f"registered as {version.ref}", "version": version.ref,
             "metrics": {name: done.metrics.get(name) for name in ("accuracy", "balanced_accuracy")}}  # fmt: skip
 

@@ -99,7 +99,7 @@ def retrain(
 def _retrain(
     store: Registry, model: str, parent: Version, settings: RetrainSettings, progress: Progress, quiet: bool
 ) -> Retrained:
-    from inksight.registry import evidence
+    from inksight.registry import evidence, notes
     from inksight.registry.versions import CHAMPION, parse
 
     progress("gathering", 0.0)
@@ -123,7 +123,7 @@ def _retrain(
         if version is None:
             _train(store, parent, dataset_file, folder, settings, progress, quiet)
             progress("registering", 0.8)
-            note = f"retrained from {parent.ref} on {counts['train']} corrections"
+            note = notes.write("retrained", parent=parent.ref, count=counts["train"])
             version = store.register(folder / "bundle", parent.name, parent=parent.ref, note=note)
         mark_learnt(store.database, [*added.side("train"), *added.side("val")], version.ref)
         progress("judging", 0.85)
@@ -149,7 +149,7 @@ def _promoted(
     folder: Path,
 ) -> Retrained:
     """Ask the gates and move the alias if they, or --force, say so."""
-    from inksight.registry import gates
+    from inksight.registry import gates, notes
 
     limits = GateSettings(overall_margin=settings.overall_margin, class_margin=settings.class_margin)
     # Against the parent, always: an alias that points at nothing yet would let anything pass.
@@ -168,7 +168,7 @@ def _promoted(
                 settings=limits,
                 evidence=judged.evidence if _points_at(store, parent, alias) else judged.replaced,
                 force=settings.force,
-                note=f"retrained from {parent.ref}" + ("" if passed else ", although a gate said no"),
+                note=notes.write("passed" if passed else "forced", parent=parent.ref),
             )
         except gates.Refused as error:
             # The alias points at another version than the one that was trained on, and the gates compare with that.

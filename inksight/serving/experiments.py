@@ -23,6 +23,7 @@ from sqlalchemy import select, update
 
 from inksight.errors import GateError, InksightError
 from inksight.evaluation.sequential import Counts, Trial
+from inksight.registry import notes
 from inksight.serving.live import LiveModel
 from inksight.serving.logs import log
 from inksight.serving.sources import load_version
@@ -203,7 +204,7 @@ class Experiments:
                 self._promote(running)
 
     def _promote(self, running: Running) -> None:
-        note = f"experiment {running.id}"
+        note = notes.write("experiment", number=running.id)
         try:
             self._shared.storage.registry.promote(running.model, running.candidate, note=note)
         except GateError as error:

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, tuple_
 
 from inksight import models
 from inksight.config import Settings, fields_of, resolve
@@ -75,22 +75,30 @@ class Workshop:
         return self._start("train", name, spec)
 
     def to_learn(self) -> dict[str, int]:
-        """Count, by registered model, the accepted drawings that a retrain could learn from and its version has not."""
+        """Count, by registered model, the accepted drawings that a retrain could learn from and its version has not.
+
+        Each drawing once, and only with a label that the version knows. Blank sheets and near-duplicates of what it is
+        judged by are counted: only the retrain itself looks at the drawings.
+        """
         tables, registry = self._storage.tables, self._storage.registry
         table = tables.Correction
+        picture = tuple_(table.model, table.input_sha256)
+        dealt = select(table.model, table.input_sha256).where(table.split.is_not(None))
         query = (
-            select(table.model, table.learnt_in, func.count())
+            select(table.model, table.learnt_in, table.final_label, func.count(table.input_sha256.distinct()))
             .where(table.state.in_(("accepted", "relabelled")), table.input.is_not(None))
-            .where(or_(table.split.is_(None), table.split != "test"))
-            .group_by(table.model, table.learnt_in)
+            # One that has a side stands for all that show the same.
+            .where(or_(table.split.in_(("train", "val")), table.split.is_(None) & picture.not_in(dealt)))
+            .group_by(table.model, table.learnt_in, table.final_label)
         )
         with self._storage.database.read() as session:
             counts = session.execute(query).all()
         registered = {version.name for version in registry.versions()} & {model for model, *_ in counts}
-        known = {model: registry.lineage(registry.find(model)) for model in registered}
+        parents = {model: registry.find(model) for model in registered}
+        known = {model: registry.lineage(parent) for model, parent in parents.items()}
         found: dict[str, int] = {}
-        for model, learnt_in, count in counts:
-            if model in known and learnt_in not in known[model]:
+        for model, learnt_in, label, count in counts:
+            if model in known and learnt_in not in known[model] and label in parents[model].description["classes"]:
                 found[model] = found.get(model, 0) + count
         return found
 

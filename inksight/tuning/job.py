@@ -51,6 +51,7 @@ def perform(job: Job) -> dict[str, Any]:
     import torch
 
     from inksight import bundle, registry
+    from inksight.registry import notes
     from inksight.training import train
 
     torch.set_num_threads(job.threads)
@@ -69,7 +70,7 @@ def perform(job: Job) -> dict[str, Any]:
     with closing(registry.open()) as store:
         # A process that was killed afterwards may have registered it.
         version = store.of_run(job.name, job.run)
-        version = version or store.register(run.bundle, job.name, note=f"train-all {job.matrix}")
+        version = version or store.register(run.bundle, job.name, note=notes.write("matrix", matrix=job.matrix))
         print(f"accuracy {run.metrics['accuracy']:.1%}; registered as {version.ref}", flush=True)
         if job.keep is not None:
             done = store.clean(job.name, keep=job.keep, failed=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def correct(
         values: dict[str, Any] = {
             "model": MODEL, "version": "1", "predicted": "flat", "confidence": 0.9, "label": label, "correct": False,
             "input_kind": "image", "input": kept, "state": state,
+            "input_sha256": hashlib.sha256(image.tobytes()).hexdigest(),
             "final_label": label if state in ("accepted", "relabelled") else None,
             "reviewer": None if state == "pending" else "alice",
             "reviewed_at": None if state == "pending" else now() + timedelta(milliseconds=index),

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import update
 
 from inksight import registry
 from inksight.errors import ConflictError, NotFoundError
@@ -113,6 +114,28 @@ def test_a_retrain_from_the_first_request_to_the_new_champion(client: TestClient
     page = client.get("/v1/jobs").json()
     assert [item["id"] for item in page["jobs"]] == [job["id"]]
     assert page["to_learn"] == {}, "what is held back is not counted for ever"
+
+
+@pytest.mark.usefixtures("any_database")
+def test_only_what_a_retrain_would_learn_is_counted(home: Path, tmp_path: Path) -> None:
+    store = store_with_model(tmp_path)
+    learnt = correct(store, rings(4, seed=1))
+    correct(store, rings(9, seed=1))  # four of them again, and five new ones
+    correct(store, rings(9, seed=1))
+    correct(store, rings(3, seed=2), "dragon")
+    correct(store, rings(3, seed=3), input=None)
+    with TestClient(create_app(models=[HalvesClassifier()])) as client:
+        client.headers.update(bearer("jobs"))
+        assert ready(client).get("/v1/jobs").json()["to_learn"] == {MODEL: 9}
+        with store.database.write() as session:
+            session.execute(update(Correction).where(Correction.id.in_(learnt)).values(split="test"))
+        assert client.get("/v1/jobs").json()["to_learn"] == {MODEL: 5}
+        with store.database.write() as session:
+            session.execute(
+                update(Correction).where(Correction.id.in_(learnt)).values(split="train", learnt_in=f"{MODEL}:1")
+            )
+        assert client.get("/v1/jobs").json()["to_learn"] == {MODEL: 5}
+    store.close()
 
 
 def test_a_model_without_versions_is_not_offered(client: TestClient) -> None:

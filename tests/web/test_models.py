@@ -12,6 +12,7 @@ import pytest
 
 from inksight import registry
 from inksight.evaluation import judge
+from inksight.registry import notes
 from inksight.registry.gates import Reason
 from inksight.serving import create_app
 from inksight.settings import ServeSettings
@@ -57,8 +58,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
         opened = registry.open()
         for number, skill in enumerate((3.0, 1.0), 1):
             bundle = make_bundle(folder / str(number), "convnet", metrics=summary(CLASSES, skill))
-            opened.register(bundle, "doodle", note=f"skill {skill:g}")
-        opened.promote("doodle", 1, force=True)
+            note = notes.write("retrained", parent="doodle:1", count=40) if number == 2 else "by Ada, with care"
+            opened.register(bundle, "doodle", note=note)
+        opened.promote("doodle", 1, force=True, note=notes.write("forced", parent="doodle:1"))
         opened.close()
         models: list[Any] = ["doodle", ManyClassifier(345), ManyClassifier(40)]
         app = create_app(ServeSettings(follow_seconds=0.2), models=models)
@@ -114,6 +116,24 @@ def test_many_classes_stay_readable(visit: Callable[..., Any]) -> None:
     press(page, "Show all 345")
     assert page.locator(".classes tbody tr").count() == 345
     expect(page.get_by_text("served from a folder")).to_have_count(0)
+
+
+def test_what_the_program_noted_is_said_in_french(visit: Callable[..., Any], served: tuple[str, str]) -> None:
+    page = visit(path="#/models", locale="fr-FR")
+    page.locator(".gate input").fill(served[1])
+    page.keyboard.press("Enter")
+    versions = page.locator(".version-list .small-print")
+    expect(versions.first).to_contain_text("réentraînée à partir de doodle:1, sur 40 corrections")
+    expect(versions.last).to_contain_text("by Ada, with care")
+    expect(page.locator(".moves li").last).to_contain_text("réentraînée à partir de doodle:1, malgré l’avis")
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_every_note_of_the_program_can_be_said(language: str) -> None:
+    said = dict(re.findall(r'"notes\.(\w+)": "(.*)"', (WEB / "lang" / f"{language}.js").read_text(encoding="utf-8")))
+    assert said.keys() == notes.TEMPLATES.keys()
+    for code, template in notes.TEMPLATES.items():
+        assert sorted(re.findall(r"{\w+}", said[code])) == sorted(re.findall(r"{\w+}", template))
 
 
 def test_gates_refuse_force_and_roll_back(browser: Any, served: tuple[str, str]) -> None:

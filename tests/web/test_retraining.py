@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from inksight.data.dataset import open_dataset
+from inksight.improve.additions import LEFT_OUT
 from inksight.registry.jobs import Jobs
 from inksight.serving import create_app
 from inksight.serving.services import Services
@@ -19,6 +20,7 @@ from inksight.serving.tokens import Tokens
 from tests.improve.planted import MODEL, correct, rings, store_with_model
 from tests.serving.conftest import HalvesClassifier, running
 from tests.web.test_draw import CONTRASTS, PHONE
+from tests.web.test_everywhere import WEB
 from tests.web.test_pictionary import expect, press
 
 pytestmark = pytest.mark.browser
@@ -79,6 +81,7 @@ def test_a_refused_retrain_says_why_and_what_now(
     slanted = images[labels == 1]
     correct(services.storage.registry, np.minimum(slanted[:100] + 3, 255).astype(np.uint8), "flat")
     correct(services.storage.registry, 255 - slanted[:60], "flat")
+    correct(services.storage.registry, slanted[:2], "dragon")
     token = Tokens().add("alice", ["review", "jobs"])
     limits = {"epochs": 4, "rate": 1.0, "share": 0.5, "replay": 30, "overall_margin": 0.0, "class_margin": 0.0}
     body = {"kind": "retrain", "model": MODEL, "settings": limits}
@@ -93,8 +96,10 @@ def test_a_refused_retrain_says_why_and_what_now(
     expect(told.get_by_role("link")).to_have_text(f"See {MODEL}:2 under Models")
     page.reload()
     expect(told).to_contain_text("What now?")
+    expect(told).to_contain_text("Left out: 2 with a label that is none of its classes.")
     press(page, "Français")
     expect(told).to_contain_text("Et maintenant")
+    expect(told).to_contain_text("Laissés de côté\u00a0: 2 dont le mot n’est pas une de ses classes.")
     assert not re.search(r"\b(right|than|worse|against|gates|refused)\b", told.inner_text())
     assert page.evaluate(CONTRASTS) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -121,6 +126,12 @@ def test_a_failed_retrain_says_so_in_french(
     expect(told).to_be_visible()
     press(page, "English")
     expect(told).to_contain_text("The training failed: the dataset")
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_every_reason_to_leave_a_correction_out_can_be_said(language: str) -> None:
+    texts = (WEB / "lang" / f"{language}.js").read_text(encoding="utf-8")
+    assert set(re.findall(r'"retrain\.left\.(\w+)": ".*{count}', texts)) == LEFT_OUT.keys()
 
 
 def test_a_token_for_reviews_alone_offers_no_training(visit: Callable[..., Any]) -> None:

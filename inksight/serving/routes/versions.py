@@ -9,6 +9,7 @@ import anyio
 from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import Field
 
+from inksight.registry import notes
 from inksight.registry.versions import Version
 from inksight.serving.admin import requires
 from inksight.serving.schemas import Described, Shape, described
@@ -24,6 +25,13 @@ MOVES = 20
 """Moves of aliases that are listed."""
 
 
+class OwnNote(Shape):
+    """A note that the program wrote, for those who say it in another language."""
+
+    code: str = Field(examples=["retrained"])
+    values: dict[str, str] = Field(examples=[{"parent": "doodle:1", "count": "40"}])
+
+
 class VersionSummary(Shape):
     """A version of a model in the registry."""
 
@@ -34,6 +42,7 @@ class VersionSummary(Shape):
     accuracy_interval: list[float] | None = Field(description="95 %, low and high.")
     bytes: int
     note: str
+    own_note: OwnNote | None = Field(description="The note in parts, if the program wrote it.")
     live: bool
 
 
@@ -47,6 +56,7 @@ class PastMove(Shape):
     forced: bool
     gates: list[dict[str, Any]]
     note: str
+    own_note: OwnNote | None
     at: datetime
 
 
@@ -121,6 +131,7 @@ def aliases(request: Request, name: str, holder: Models) -> AliasesResponse:
                 forced=move.forced,
                 gates=move.gates,
                 note=move.note,
+                own_note=_own(move.note),
                 at=move.at,
             )
             for move in registry.history(name)[:MOVES]
@@ -178,5 +189,11 @@ def _summary(shared: Services, version: Version) -> dict[str, Any]:
         "accuracy_interval": version.metrics.get("accuracy_interval"),
         "bytes": version.bytes,
         "note": version.note,
+        "own_note": _own(version.note),
         "live": any((live.name, live.version) == (version.name, str(version.number)) for live in shared.models.all()),
     }
+
+
+def _own(note: str) -> OwnNote | None:
+    parts = notes.read(note)
+    return None if parts is None else OwnNote(code=parts[0], values=parts[1])

@@ -115,5 +115,7 @@ function judged({ outcome: name, version, corrections, test, held_back: held, ga
     said.push(h("ul", {}, gates.filter(({ passed }) => !passed).map((answer) => h("li", {}, gateText(answer)))),
       h("p", { class: "now" }, t("retrain.now"), " ", h("a", { href: `#/models/${version.split(":")[0]}` }, t("retrain.models", { version }))));
   }
+  const left = Object.entries(corrections.left_out ?? {}).map(([why, count]) => t(`retrain.left.${why}`, { count: number(count) }));
+  if (left.length) said.push(h("p", { class: "now" }, t("retrain.left", { list: left.join(", ") })));
   return said.filter(Boolean);
 }

@@ -9,6 +9,9 @@ import { button, reason } from "./parts.js";
 
 const MOVES = 5;
 
+// What the program noted is said in the reader's language; what people wrote stays as it is.
+const noteText = ({ note, own_note: own }) => (own ? t(`notes.${own.code}`, own.values) : note);
+
 // versionsPart({ model: "doodle", onlook: (version) => ..., onmoved: () => ..., notice })
 export function versionsPart({ model, onlook, onmoved, notice }) {
   const element = h("div", { class: "versions" });
@@ -47,7 +50,7 @@ export function versionsPart({ model, onlook, onmoved, notice }) {
       h("ol", { class: "version-list" }, found.versions.map((version) => item(version, at))),
       found.moves.length > 0 && h("h3", { class: "overline" }, t("models.moves")),
       h("ol", { class: "moves" }, found.moves.slice(0, MOVES).map((moved) => h("li", {}, h("span", {}, date(moved.at)), " · ",
-        t(moved.forced ? "models.moved.forced" : "models.moved", { alias: moved.alias, previous: moved.previous ?? "–", version: moved.version }), moved.note && h("em", {}, ` ${moved.note}`)))),
+        t(moved.forced ? "models.moved.forced" : "models.moved", { alias: moved.alias, previous: moved.previous ?? "–", version: moved.version }), moved.note && h("em", {}, ` ${noteText(moved)}`)))),
       button("quiet", t("review.leave"), () => { admin.forget(); ask(); }),
     ].filter(Boolean));
   }
@@ -59,7 +62,7 @@ export function versionsPart({ model, onlook, onmoved, notice }) {
         version.aliases.map((name) => h("span", { class: "seal" }, name)), version.live && h("span", { class: "seal live" }, t("models.live"))),
       h("p", { class: "small-print" }, date(version.created_at), " · ",
         version.accuracy === null ? t("models.unmeasured") : `${percent(version.accuracy, 1)}${interval ? ` (${percent(interval[0], 1)} – ${percent(interval[1], 1)})` : ""}`,
-        " · ", t("models.megabytes", { size: number(version.bytes / 1e6, 2) }), version.note && ` · ${version.note}`),
+        " · ", t("models.megabytes", { size: number(version.bytes / 1e6, 2) }), version.note && ` · ${noteText(version)}`),
       h("p", { class: "acts" }, button("quiet", t("models.look"), () => look(version.version), { "aria-label": `${t("models.look")}: ${version.version}` }),
         button("plain-button small", t("models.promote"), () => move({ action: "promote", alias, version: version.version }),
           { disabled: version.version === at, "aria-label": `${t("models.promote")}: ${version.version}` })));
