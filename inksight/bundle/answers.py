@@ -26,6 +26,8 @@ BITMAPS = (".npy",)
 
 STANDARD_INPUT = "-"
 
+DOT = 3.0  # a lone stroke no wider and higher than this is a dot: a tap moves by a pixel or two
+
 _BATCH = 256
 
 
@@ -33,7 +35,7 @@ _BATCH = 256
 class Answer:
     """What one input gave: the best labels and their probabilities, or the error; `item` is its line or row, from 1.
 
-    `unsure`: nothing is drawn, or the best probability is below the caller's bar.
+    `unsure`: nothing or only a dot is drawn, or the best probability is below the caller's bar.
     """
 
     file: str
@@ -56,6 +58,7 @@ class _Item:
     file: str
     item: int | None
     image: NDArray[np.uint8] | None = None
+    dot: bool = False
     error: InksightError | None = None
 
 
@@ -64,7 +67,8 @@ def answer(
 ) -> Iterator[Answer]:
     """Yield an Answer with the `top` best labels for everything in `paths`, in order.
 
-    One whose best probability is below `unsure_below` (0 to 1), or on which nothing is drawn, is marked unsure.
+    One whose best probability is below `unsure_below` (0 to 1), or on which nothing or only a dot is drawn, is marked
+    unsure.
 
     A path is a file, a folder (searched with its subfolders) or "-" (`stdin`: a picture, or JSON, one drawing a line).
     """
@@ -85,7 +89,7 @@ def _answer(model: Classifier, items: list[_Item], top: int, unsure_below: float
             yield Answer(item.file, item.item, error=item.error)
             continue
         predictions = tuple(next(best))
-        unsure = predictions[0][1] < unsure_below or not item.image.any()
+        unsure = predictions[0][1] < unsure_below or item.dot or not item.image.any()
         yield Answer(item.file, item.item, predictions, unsure)
 
 
@@ -144,10 +148,16 @@ def _drawings(model: Classifier, path: str, data: bytes) -> Iterator[_Item]:
     for number, document in enumerate(documents, start=1):
         place = None if single else number
         try:
-            image = drawings_to_images([_strokes(document)], model.description)[0]
-            yield _Item(path, place, image)
+            strokes = _strokes(document)
+            image = drawings_to_images([strokes], model.description)[0]
+            yield _Item(path, place, image, _is_dot(strokes))
         except InksightError as error:
             yield _Item(path, place, error=error)
+
+
+def _is_dot(strokes: Any) -> bool:
+    """Whether checked strokes are a lone tap, which the service is never sure of either."""
+    return len(strokes) == 1 and all(max(axis) - min(axis) <= DOT for axis in strokes[0][:2])
 
 
 def _strokes(document: Any) -> Any:

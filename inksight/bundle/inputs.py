@@ -52,7 +52,7 @@ def to_input(item: Any, description: Mapping[str, Any]) -> NDArray[np.uint8]:
     if isinstance(item, str | Path):
         picture = open_picture(read_file(Path(item)), str(item), size)
     elif isinstance(item, bytes):
-        picture = open_picture(item, "what was given", size)
+        picture = open_picture(item, "", size)
     elif hasattr(item, "getexif"):
         picture = item
     else:
@@ -88,7 +88,8 @@ def drawings_to_images(drawings: Sequence[Any], description: Mapping[str, Any]) 
 def open_picture(data: bytes, name: str, size: int = 0) -> Image:
     """Decode the bytes of a picture file, upright; a JPEG may be made smaller when `size` pixels across are enough.
 
-    Raises UsageError when it is no picture, is broken or is far too large.
+    `name` is for the message, "" where the caller says which file it is. Raises UsageError when it is no
+    picture, is broken or is far too large.
     """
     from PIL import ImageOps
 
@@ -97,7 +98,7 @@ def open_picture(data: bytes, name: str, size: int = 0) -> Image:
             return ImageOps.exif_transpose(picture)
     except PhotoError as error:
         raise UsageError(
-            f"{name} is no usable picture: {error.message}", hint=f"Readable are {', '.join(FORMATS)}."
+            f"{name}{' is ' * bool(name)}no usable picture: {error.message}", hint=f"Readable are {', '.join(FORMATS)}."
         ) from None
 
 

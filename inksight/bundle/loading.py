@@ -13,7 +13,7 @@ import numpy as np
 from inksight.bundle.classifier import Classifier
 from inksight.bundle.description import describe
 from inksight.bundle.files import check_folder, check_onnx, check_safetensors, read_recorded
-from inksight.errors import BundleError, NotFoundError, UsageError
+from inksight.errors import BundleError, NotFoundError, UsageError, nearest
 from inksight.workspace import workspace
 
 if TYPE_CHECKING:
@@ -36,9 +36,11 @@ def locate(path_or_name: str | Path) -> Path:
     if not folder.exists() and Path(name).name == name:
         folder = workspace().runs / name
     if not folder.exists():
+        near = nearest(name, [*BUILT_IN, *(run.parent.name for run in workspace().runs.glob("*/bundle"))])
         raise NotFoundError(
             f"there is no model {name!r}",
-            hint="Give the path of a bundle, the --name of a finished training run, or a built-in model: "
+            hint=(f"Did you mean {', '.join(near)}? " if near else "")
+            + "Give the path of a bundle, the --name of a finished training run, or a built-in model: "
             f"{', '.join(BUILT_IN)}.",
         )
     if (folder / "settings.json").is_file() and (folder / "bundle").is_dir():

@@ -42,7 +42,7 @@ def predict(
     if settings.explain is not None and not failed:
         from inksight.evaluation.explain import explain_files
 
-        say(f"explained in {explain_files(classifier, files, settings.explain)}")
+        say(f"explained in {explain_files(classifier, files, settings.explain, len(answers))}")
     if json:
         print_json([one.as_dict() for one in answers])
     else:

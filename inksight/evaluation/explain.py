@@ -131,20 +131,28 @@ def explain_many(
 
 
 def explain_file(classifier: Classifier, path: str | Path) -> Explanation | StrokeExplanation:
-    """Explain the answer for a file: a picture, or JSON with one drawing's strokes (of several lines, the first)."""
+    """Explain the answer for a file: a picture, a .npy's first bitmap, or the strokes of JSON's first line."""
     from inksight.bundle.inputs import read_file
     from inksight.drawing import parse
 
+    if Path(path).suffix.lower() == ".npy":
+        bitmap = np.load(path, allow_pickle=False).reshape(-1, *classifier.image_shape)
+        return explain(classifier, bitmap[0])
     if Path(path).suffix.lower() not in (".json", ".ndjson", ".jsonl"):
         return explain(classifier, path)
     text = read_file(Path(path))
     return explain_strokes(classifier, parse(text.split(b"\n")[0] if text.count(b"\n{") else text))
 
 
-def explain_files(classifier: Classifier, paths: Sequence[str], target: Path) -> Path:
-    """Write the explanation of one file's answer as a PNG file; raises UsageError for folders and several files."""
-    if len(paths) != 1 or not Path(paths[0]).is_file():
-        raise UsageError("--explain needs exactly one picture or drawing", hint="Name one file, no folder.")
+def explain_files(classifier: Classifier, paths: Sequence[str], target: Path, answers: int = 1) -> Path:
+    """Write the explanation of one file's answer as a PNG file; raises UsageError for folders and several files.
+
+    `answers` is how many there were: a file of several drawings or bitmaps is refused too.
+    """
+    if len(paths) != 1 or answers != 1 or not Path(paths[0]).is_file():
+        raise UsageError(
+            "--explain needs exactly one picture or drawing", hint="Name one file with one of them, no folder."
+        )
     return explain_file(classifier, paths[0]).save(target)
 
 

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
 
-from inksight.bundle import load
+import inksight.serving.inputs as service
+from inksight.bundle import answers, load
 from inksight.bundle.answers import answer
 from inksight.bundle.inputs import drawings_to_images, open_picture, to_input
 from inksight.cli import app
 from inksight.data.photos import decode
 from inksight.drawing.render import render
 from inksight.errors import DrawingError, NotFoundError, UsageError
+from inksight.workspace import workspace
 from tests.bundle.conftest import CLASSES
 
 SIMPLIFIED = [[[0, 255, 128, 0], [0, 0, 200, 0]]]
@@ -212,6 +214,27 @@ def test_answers_below_the_bar_are_marked_unsure(saved: Path, tmp_path: Path) ->
     assert next(answer(load(saved), [str(blank)], unsure_below=0.0)).unsure
 
 
+def test_a_lone_dot_is_unsure_as_at_the_service(saved: Path, tmp_path: Path) -> None:
+    assert answers.DOT == service.DOT
+    model, file = load(saved), tmp_path / "taps.ndjson"
+    taps = [[[[5], [5]]], [[[5, 7, 6], [5, 8, 8]]], [[[5, 9], [5, 5]]], [[[5], [5]], [[90], [90]]]]
+    file.write_text("\n".join(json.dumps(tap) for tap in taps))
+    assert [one.unsure for one in answer(model, [str(file)], unsure_below=0.0)] == [True, True, False, False]
+
+
+def test_a_misspelt_run_is_answered_with_the_nearest() -> None:
+    (workspace().runs / "leaves" / "bundle").mkdir(parents=True)
+    with pytest.raises(NotFoundError, match="there is no model 'leafs'") as caught:
+        load("leafs")
+    assert caught.value.hint.startswith("Did you mean leaves")
+
+
+def test_a_broken_picture_is_named_once(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("no")
+    done = runner.invoke(app, ["predict", str(saved), str(tmp_path / "a.png")])
+    assert f"error: {tmp_path / 'a.png'}: no usable picture: not a picture\n" in done.output
+
+
 def test_standard_input_takes_a_picture_or_strokes(saved: Path, tmp_path: Path) -> None:
     path = picture(tmp_path)
     for data in (path.read_bytes(), json.dumps(RAW).encode(), json.dumps({"drawing": SIMPLIFIED}).encode()):
@@ -223,9 +246,9 @@ def test_standard_input_takes_a_picture_or_strokes(saved: Path, tmp_path: Path) 
 
 
 def test_missing_files_and_empty_folders_are_reported(saved: Path, tmp_path: Path) -> None:
-    answers = list(answer(load(saved), [str(tmp_path / "no.png"), str(tmp_path)]))
-    assert all(isinstance(one.error, NotFoundError) for one in answers)
-    assert len(answers) == 2
+    given = list(answer(load(saved), [str(tmp_path / "no.png"), str(tmp_path)]))
+    assert all(isinstance(one.error, NotFoundError) for one in given)
+    assert len(given) == 2
 
 
 def test_object_arrays_are_never_unpickled(saved: Path, tmp_path: Path) -> None:

@@ -225,6 +225,11 @@ def test_the_option_of_predict_takes_one_file(tmp_path: Path) -> None:
     for wrong in ([str(one), str(one)], [str(tmp_path)], []):
         with pytest.raises(UsageError, match="exactly one"):
             explain_files(model, wrong, tmp_path / "none.png")
+    with pytest.raises(UsageError, match="exactly one"):
+        explain_files(model, [str(one)], tmp_path / "none.png", 2)
+    np.save(tmp_path / "one.npy", scribbles(1, (28, 28)).reshape(1, 784))
+    with Image.open(explain_files(model, [str(tmp_path / "one.npy")], tmp_path / "seen.png")) as saved:
+        assert saved.size == (448, 448)
 
 
 def test_coarse_maps_of_drawings_give_way_to_occlusion() -> None:
