@@ -84,8 +84,11 @@ def train(
             f"accuracy {run.metrics['accuracy']:.1%} ({low:.1%} to {high:.1%}) on {run.metrics['samples']:,} images of"
             f" the {run.metrics['split']} split; balanced {run.metrics['balanced_accuracy']:.1%}"
         )
+    else:
+        print("not judged: the data has neither a test nor a validation split")
     print(f"bundle   {run.bundle}")
-    print(f"report   {run.folder / 'report' / 'report.html'}")
+    if run.metrics:
+        print(f"report   {run.folder / 'report' / 'report.html'}")
     print(f"next     inksight serve {run.bundle}")
     print(f"         inksight predict {run.bundle} FILE...")
 

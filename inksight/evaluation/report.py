@@ -202,10 +202,17 @@ def _ruler(m: dict[str, Any]) -> list[dict[str, Any]]:
     marks = [("accuracy", "accuracy"), ("balanced", "balanced_accuracy")]
     if len(m["classes"]) > 3:
         marks.append(("top-3", "top_3"))
-    return [
-        {"name": name, "value": m[key], "low": m[f"{key}_interval"][0], "high": m[f"{key}_interval"][1]}
-        for name, key in marks
-    ]
+    return [{"name": name, **_mark(m[key], *m[f"{key}_interval"])} for name, key in marks]
+
+
+def _mark(value: float, low: float, high: float) -> dict[str, Any]:
+    """Return a mark of the ruler, with the side of its name: beside the interval, or over it where that leaves no room.
+
+    On a phone the longest name takes a third of the ruler.
+    """
+    left = value > 0.45
+    beside = (low if low >= 0.35 else value) if left else (high if high <= 0.65 else value)
+    return {"value": value, "low": low, "high": high, "left": left, "beside": beside}
 
 
 def _numbers(m: dict[str, Any]) -> list[dict[str, str]]:

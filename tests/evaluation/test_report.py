@@ -91,6 +91,7 @@ def test_the_page_works_in_a_browser(tmp_path: Path, require: Callable[..., str]
 
     few = judged(count=600, classes=14, skill=3).write(tmp_path / "few")
     many = judged(count=800, classes=40, skill=3).write(tmp_path / "many")
+    tiny = judged(count=4, classes=2, skill=0).write(tmp_path / "tiny")
     flags = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     flags += " --disable-component-update --disable-sync"
     with sync_playwright() as play:
@@ -99,8 +100,22 @@ def test_the_page_works_in_a_browser(tmp_path: Path, require: Callable[..., str]
             for width, height in ((1280, 900), (390, 844), (320, 640)):
                 for page_file in (few, many):
                     _look(browser, page_file, width, height)
+                _look_at_ruler(browser, tiny, width, height)
         finally:
             browser.close()
+
+
+def _look_at_ruler(browser: Any, page_file: Path, width: int, height: int) -> None:
+    """The intervals of four samples leave no room beside them; their names stay on the ruler all the same."""
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.goto(page_file.as_uri())
+    inside = """() => {
+      const ruler = document.querySelector(".ruler").getBoundingClientRect();
+      return [...document.querySelectorAll(".ruler .name")].map((name) => name.getBoundingClientRect())
+        .every((box) => box.left >= ruler.left && box.right <= ruler.right);
+    }"""
+    assert page.evaluate(inside), f"a name leaves the ruler at {width}"
+    page.close()
 
 
 def _look(browser: Any, page_file: Path, width: int, height: int) -> None:

@@ -33,6 +33,14 @@ def test_it_prints_what_to_do_next(data: Path, home: Path) -> None:
     assert "img/s" in result.stderr
 
 
+def test_without_anything_to_judge_on_no_report_is_promised(tmp_path: Path, home: Path) -> None:
+    data = write_bars(tmp_path / "bars.h5", counts=(20, 20), val=0, test=0)
+    result = CliRunner().invoke(app, ["train", str(data), *OPTIONS, "--name", "mine"], catch_exceptions=False)
+    assert "not judged: the data has neither a test nor a validation split" in result.stdout
+    assert "report" not in result.stdout
+    assert not (home / "runs" / "mine" / "report").exists()
+
+
 def test_json_is_one_document(data: Path) -> None:
     result = CliRunner().invoke(app, ["train", str(data), *OPTIONS, "--json"], catch_exceptions=False)
     document = json.loads(result.stdout)
