@@ -206,13 +206,12 @@ def _ruler(m: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _mark(value: float, low: float, high: float) -> dict[str, Any]:
-    """Return a mark of the ruler, with the side of its name: beside the interval, or over it where that leaves no room.
+    """Return a mark of the ruler, with the place of its name: beside the interval, above it where that leaves no room.
 
-    On a phone the longest name takes a third of the ruler.
+    On the smallest phone the longest name takes nearly half of the ruler.
     """
-    left = value > 0.45
-    beside = (low if low >= 0.35 else value) if left else (high if high <= 0.65 else value)
-    return {"value": value, "low": low, "high": high, "left": left, "beside": beside}
+    place = "above" if max(low, 1 - high) < 0.48 else "left" if low > 1 - high else "right"
+    return {"value": value, "low": low, "high": high, "place": place}
 
 
 def _numbers(m: dict[str, Any]) -> list[dict[str, str]]:
