@@ -195,7 +195,7 @@ def test_it_reads_well_everywhere(visit: Callable[..., Any], scheme: str, size: 
     def check() -> None:
         page.wait_for_timeout(350)
         assert page.evaluate(CONTRASTS) == []
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate("document.documentElement.scrollWidth <= screen.width")
 
     check()
     chosen(page, "a.jpg", photo(600, 400, "blue"))

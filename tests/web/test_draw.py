@@ -233,7 +233,7 @@ def test_text_has_enough_contrast_and_fits(
         guessed(page, "left")
     page.wait_for_timeout(400)
     assert page.evaluate(CONTRASTS) == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("document.documentElement.scrollWidth <= screen.width")
     sheet, viewport = page.locator("canvas.ink").bounding_box(), page.viewport_size
     assert sheet["y"] + sheet["height"] <= viewport["height"], "the whole sheet is visible without scrolling"
     assert min(sheet["width"], sheet["height"]) >= 340
@@ -289,7 +289,7 @@ def test_no_sideways_scrolling_at_other_sizes(visit: Callable[..., Any], width: 
     page = visit(width, height)
     stroke(page, (0.3, 0.3), (0.6, 0.6))
     page.wait_for_selector(".draw:not(.waiting)")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("document.documentElement.scrollWidth <= screen.width")
 
 
 def test_languages_and_themes_are_kept(visit: Callable[..., Any]) -> None:

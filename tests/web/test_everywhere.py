@@ -52,7 +52,7 @@ def test_every_view_reads_well(visit: Callable[..., Any], scheme: str, locale: s
         page.wait_for_selector(f"main[data-view={view}] section")
         page.wait_for_timeout(250)
         assert page.evaluate(CONTRASTS) == [], view
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{view} scrolls sideways"
+        assert page.evaluate("document.documentElement.scrollWidth <= screen.width"), f"{view} scrolls sideways"
         raw = page.evaluate(
             r"() => document.body.innerText.match(/\b(?:[a-z]+\.)+[a-z]+\b/g)?.filter((word) => "
             r"/^(view|draw|game|board|review|models|classify|camera|eye|race|pick|status)\./.test(word))"
@@ -88,3 +88,33 @@ def test_what_the_server_refuses_is_said_in_french(visit: Callable[..., Any]) ->
         assert re.fullmatch(r"[A-ZÀ-Ü].*\. \(more than 5 per second\)", french.evaluate(said, refusal)), code
         assert english.evaluate(said, refusal) == "more than 5 per second. Slow down."
     assert french.evaluate(said, {"code": "offline", "message": ""}).startswith("Le serveur ne répond pas")
+
+
+NAMELESS = """() => [...document.querySelectorAll("button, a, input, select, canvas, img")].filter((element) =>
+  element.checkVisibility({ visibilityProperty: true }) && !element.closest("[aria-hidden=true]") &&
+  !(element.ariaLabel || element.hasAttribute("alt") || element.textContent.trim() || element.labels?.length)
+).map((element) => element.outerHTML)"""
+
+
+def test_who_hears_the_page_has_a_heading_and_names(visit: Callable[..., Any]) -> None:
+    page = visit()
+    for view in VIEWS:
+        page.evaluate("(view) => { location.hash = `#/${view}`; }", view)
+        expect(page.locator("main")).to_have_attribute("data-view", view)
+        page.wait_for_timeout(300)
+        assert page.locator("h1").first.inner_text(), f"{view} has no heading"
+        assert page.evaluate(NAMELESS) == [], view
+
+
+def test_the_keyboard_stays_where_it_was(visit: Callable[..., Any]) -> None:
+    page = visit()
+    page.get_by_role("link", name="Classify").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_have_attribute("data-view", "classify")
+    expect(page.get_by_role("link", name="Classify")).to_be_focused()
+    page.get_by_role("button", name="Français").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="English")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Papier de jour")).to_be_focused()

@@ -47,7 +47,7 @@ def test_a_game_to_the_verdict(visit: Callable[..., Any], size: dict[str, Any], 
         if number == 0:
             page.wait_for_timeout(300)
             assert page.evaluate(CONTRASTS) == []
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            assert page.evaluate("document.documentElement.scrollWidth <= screen.width")
         page.locator(".choices .stamp-button").click()
     expect(page.locator(".finale h1")).to_be_visible()
     expect(page.locator(".finale .overline").first).to_have_text("Result · Easy")

@@ -200,9 +200,9 @@ def test_it_reads_well_everywhere(
     page = visit(path="#/models", color_scheme=scheme, **size)
     expect(page.locator(".matrix")).to_be_visible()
     assert page.evaluate(CONTRASTS) == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("document.documentElement.scrollWidth <= screen.width")
     enter(page, served[1])
     page.wait_for_timeout(300)
     assert page.evaluate(CONTRASTS) == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("document.documentElement.scrollWidth <= screen.width")
     page.screenshot(path=tmp_path / "models.png", full_page=True)

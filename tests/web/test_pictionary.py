@@ -185,7 +185,7 @@ def test_every_stage_is_readable_and_fits(visit: Callable[..., Any], scheme: str
     def check() -> None:
         page.wait_for_timeout(350)
         assert page.evaluate(CONTRASTS) == []
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate("document.documentElement.scrollWidth <= screen.width")
 
     check()
     rules = page.locator(".cover").evaluate("(cover) => cover.scrollHeight <= cover.clientHeight")
@@ -197,3 +197,18 @@ def test_every_stage_is_readable_and_fits(visit: Callable[..., Any], scheme: str
     press(page, "Passer")
     over(page)
     check()
+
+
+def test_an_impatient_visitor_begins_one_game(visit: Callable[..., Any]) -> None:
+    page = visit(path="#/pictionary")
+    begun: list[str] = []
+
+    def answer_late(route: Any) -> None:
+        begun.append(route.request.url)
+        page.wait_for_timeout(300)
+        route.continue_()
+
+    page.route("**/v1/games", answer_late)
+    page.get_by_role("button", name="Start", exact=True).dblclick()
+    expect(page.locator(".game.playing")).to_be_visible()
+    assert len(begun) == 1

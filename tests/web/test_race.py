@@ -133,7 +133,7 @@ def test_every_stage_is_readable_and_fits(visit: Callable[..., Any], scheme: str
     def check() -> None:
         ada.wait_for_timeout(350)
         assert ada.evaluate(CONTRASTS) == []
-        assert ada.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert ada.evaluate("document.documentElement.scrollWidth <= screen.width")
 
     press(ada, "Race")
     check()

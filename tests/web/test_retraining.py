@@ -52,7 +52,7 @@ def test_a_retrain_from_the_button_to_its_end(served: tuple[str, Services], visi
     expect(page.locator(".retraining progress")).to_be_visible()
     page.wait_for_timeout(300)
     assert page.evaluate(CONTRASTS) == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("document.documentElement.scrollWidth <= screen.width")
     press(page, "Annuler")
     expect(page.locator(".retraining .outcome")).to_contain_text("Annulé", timeout=60_000)
 
@@ -102,7 +102,7 @@ def test_a_refused_retrain_says_why_and_what_now(
     expect(told).to_contain_text("Laissés de côté\u00a0: 2 dont le mot n’est pas une de ses classes.")
     assert not re.search(r"\b(right|than|worse|against|gates|refused)\b", told.inner_text())
     assert page.evaluate(CONTRASTS) == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("document.documentElement.scrollWidth <= screen.width")
     # What is put right among the accepted ones is learnt anew.
     page.locator(".tabs").get_by_role("button", name="Acceptés").click()
     page.get_by_role("button", name="Rejeter").click()

@@ -174,7 +174,7 @@ def test_it_reads_well_everywhere(
     assert page.evaluate(CONTRASTS) == []
     page.get_by_text("Agreement by class and day").click()
     assert page.evaluate(CONTRASTS) == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("document.documentElement.scrollWidth <= screen.width")
     page.screenshot(path=tmp_path / "review.png")
     inked = page.evaluate("""() => { const c = document.querySelector(".evidence");
         return c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some((v, i) => i % 4 === 3 && v > 0); }""")

@@ -19,7 +19,7 @@ SIZES = [(568, 320), (667, 375), (740, 360), (844, 390)]
 
 OUTSIDE = """() => [...document.querySelectorAll("main *, .preferences *")].filter((element) => {
   const { left, right, width } = element.getBoundingClientRect();
-  const inside = left >= -1 && right <= innerWidth + 1;
+  const inside = left >= -1 && right <= screen.width + 1;
   return width && element.checkVisibility() && !element.closest(".unseen, svg") && !inside;
 }).map((element) => element.className || element.tagName)"""
 
@@ -38,7 +38,7 @@ def in_sight(page: Any, *selectors: str) -> None:
         assert box["y"] >= 0, selector
         assert box["y"] + box["height"] <= page.viewport_size["height"], selector
     assert page.evaluate(OUTSIDE) == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("document.documentElement.scrollWidth <= screen.width")
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -23,12 +23,13 @@ function show() {
   main.replaceChildren();
   main.dataset.view = view.id;
   leave = view.mount(main, { notice, status, again: show }) ?? (() => {});
+  main.prepend(h("h1", { class: "unseen" }, t(`view.${view.id}`)));
   drawNavigation(view);
 }
 
 function drawNavigation(active) {
   const menu = document.getElementById("views");
-  menu.replaceChildren(...views.filter(({ parent }) => !parent).map(({ id }) =>
+  refill(menu, views.filter(({ parent }) => !parent).map(({ id }) =>
     h("a", { href: `#/${id}`, "aria-current": id === active.id ? "page" : id === active.parent ? "true" : null }, t(`view.${id}`))));
   // On a phone the menu is wider than the screen.
   const current = menu.querySelector("[aria-current]");
@@ -38,11 +39,18 @@ function drawNavigation(active) {
 function drawPreferences() {
   const other = Object.keys(LANGUAGES).find((code) => code !== language());
   const dark = isDark();
-  document.getElementById("preferences").replaceChildren(
+  refill(document.getElementById("preferences"), [
     h("button", { class: "quiet", lang: other, onclick: () => { setLanguage(other); refresh(); } }, LANGUAGES[other].name),
     h("button", { class: "quiet round", "aria-label": t(dark ? "theme.light" : "theme.dark"), title: t(dark ? "theme.light" : "theme.dark"),
       onclick: () => setTheme(dark ? "light" : "dark") }, icon(dark ? "sun" : "moon")),
-  );
+  ]);
+}
+
+// What is made anew keeps the focus: whoever goes by keyboard would begin at the top of the page again.
+function refill(box, children) {
+  const at = [...box.children].indexOf(document.activeElement);
+  box.replaceChildren(...children);
+  box.children[at]?.focus({ preventScroll: true });
 }
 
 const isDark = () =>

@@ -8,8 +8,20 @@ import { h, icon } from "./dom.js";
 import { failure, number, t } from "./i18n.js";
 
 // button("plain-button", "Next", next, { image: "pencil", disabled: true })
-export const button = (kind, text, onclick, { image = null, ...properties } = {}) =>
-  h("button", { class: kind, type: "button", onclick, ...properties }, image && icon(image), text);
+// Pressed again while the server has yet to answer, it does nothing: a second game would begin beside the first.
+export function button(kind, text, onclick, { image = null, ...properties } = {}) {
+  async function press(event) {
+    if (element.ariaBusy) return;
+    element.ariaBusy = "true";
+    try {
+      await onclick(event);
+    } finally {
+      element.ariaBusy = null;
+    }
+  }
+  const element = h("button", { class: kind, type: "button", onclick: press, ...properties }, image && icon(image), text);
+  return element;
+}
 
 // Why something failed, for people: what the server says, or that it does not answer.
 export const reason = (error) => (error.message ? failure(error) : t("status.away"));

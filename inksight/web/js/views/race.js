@@ -185,6 +185,7 @@ export function mount(root, { notice, status, again }) {
   // There is no way back by itself: why, and what one can do.
   function ended(error) {
     wait();
+    status(); // the server is there: it has just said so
     stage = "";
     murmur.textContent = "";
     invitation.hidden = true;

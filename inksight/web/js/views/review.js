@@ -57,7 +57,6 @@ export function mount(root, { notice }) {
     retraining?.dispose();
     retraining = makeRetraining({ notice });
     section.replaceChildren(
-      h("h1", { class: "unseen" }, t("review.title")),
       h("div", { class: "paper" }, canvas, empty),
       h("div", { class: "margin" }, tabs,
         h("dl", { class: "claims" }, h("div", {}, h("dt", { class: "overline" }, t("review.machine")), machine),
