@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,7 +72,8 @@ def train(
             data, model=model, run_dir=run_dir, resume=resume, config=config, model_options=model_options, **options
         )
     except TrainingInterrupted as stop:
-        say(f"stopped; go on with: inksight train {data} --run-dir {stop.folder} --resume")
+        words = shlex.join(["inksight", "train", data, "--run-dir", str(stop.folder), "--resume"])
+        say(f"stopped; go on with: {words}")
         raise typer.Exit(130) from None
     if not run.leads:
         return
@@ -89,8 +91,9 @@ def train(
     print(f"bundle   {run.bundle}")
     if run.metrics:
         print(f"report   {run.folder / 'report' / 'report.html'}")
-    print(f"next     inksight serve {run.bundle}")
-    print(f"         inksight predict {run.bundle} FILE...")
+    bundle = shlex.quote(str(run.bundle))
+    print(f"next     inksight serve {bundle}")
+    print(f"         inksight predict {bundle} FILE...")
 
 
 def _model_name(model: str | None, backbone: str | None) -> str | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import torch
 
@@ -24,8 +24,32 @@ FORMAT = 1
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint atomically."""
-    with atomic_path(path) as temporary:
-        torch.save({"format": FORMAT, **state}, temporary)
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        noted = _Noted(stream)
+        try:
+            torch.save({"format": FORMAT, **state}, cast("BinaryIO", noted))
+        except Exception:
+            if noted.error is not None:
+                raise noted.error from None
+            raise
+
+
+class _Noted:
+    """A file that remembers why it could not be written: of a full disk torch.save says only `unexpected pos`."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self.stream.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.stream.flush()
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
