@@ -113,6 +113,10 @@ class UnavailableError(InksightError):
     code = "unavailable"
 
 
+class AwayError(UnavailableError):
+    """The database or the artefact root cannot be reached. The message says where it is: not for strangers."""
+
+
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from inksight.errors import BundleError, MissingPartError, UnavailableError, UsageError
+from inksight.errors import AwayError, BundleError, MissingPartError, UsageError
 
 _CHUNK = 1 << 20
 _S3: dict[str, Any] = {
@@ -106,13 +106,13 @@ class Artifacts:
 
     @contextmanager
     def _available(self) -> Iterator[None]:
-        """Turn a storage that does not answer into UnavailableError."""
+        """Turn a storage that does not answer into AwayError."""
         try:
             yield
         except self._failures() as error:
             reason = str(error) or type(error).__name__
             hint = "Is the storage server running, and AWS_ENDPOINT_URL right?" if not self._local else ""
-            raise UnavailableError(f"the artefact root {self.root} does not answer: {reason}", hint=hint) from error
+            raise AwayError(f"the artefact root {self.root} does not answer: {reason}", hint=hint) from error
 
     def _failures(self) -> tuple[type[Exception], ...]:
         if self._local:

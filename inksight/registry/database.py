@@ -23,7 +23,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
-from inksight.errors import ConflictError, MissingPartError, UnavailableError, UsageError
+from inksight.errors import AwayError, ConflictError, MissingPartError, UsageError
 
 HEAD = "0004_review"
 """The newest migration, numbered so that text order is time order; a test compares it with the files."""
@@ -36,7 +36,7 @@ class Database:
     """A database whose tables are up to date."""
 
     def __init__(self, url: str) -> None:
-        """Connect and migrate; raises UsageError for a bad URL and UnavailableError when the server does not answer."""
+        """Connect and migrate; raises UsageError for a bad URL and AwayError when the server does not answer."""
         self.url = parse_url(url)
         self.engine = _engine(self.url)
         self._writer = self.engine.execution_options(writes=True)
@@ -128,7 +128,7 @@ def opening(url: URL) -> Iterator[None]:
     try:
         lock.acquire()
     except OSError as error:
-        raise UnavailableError(f"the database {file} cannot be opened: {error.strerror}") from None
+        raise AwayError(f"the database {file} cannot be opened: {error.strerror}") from None
     try:
         yield
     finally:
@@ -137,7 +137,7 @@ def opening(url: URL) -> Iterator[None]:
 
 @contextmanager
 def translated(url: URL) -> Iterator[None]:
-    """Turn a database that does not answer into UnavailableError, naming it without its password."""
+    """Turn a database that does not answer into AwayError, naming it without its password."""
     shown = url.render_as_string(hide_password=True)
     try:
         yield
@@ -145,7 +145,7 @@ def translated(url: URL) -> Iterator[None]:
         if not isinstance(error, OperationalError) and not error.connection_invalidated:
             raise
         hint = "Is the server running, and INKSIGHT_DATABASE_URL right?"
-        raise UnavailableError(f"the database {shown} does not answer: {reason(error)}", hint=hint) from error
+        raise AwayError(f"the database {shown} does not answer: {reason(error)}", hint=hint) from error
 
 
 def reason(error: DBAPIError) -> str:
@@ -160,7 +160,7 @@ def _engine(url: URL) -> Engine:
             try:
                 Path(url.database).parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise UnavailableError(f"the database {url.database} cannot be made: {error.strerror}") from None
+                raise AwayError(f"the database {url.database} cannot be made: {error.strerror}") from None
         engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

@@ -5,6 +5,7 @@ Not covered: bytes that are not HTTP at all; uvicorn answers those itself, befor
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 import orjson
@@ -12,7 +13,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from inksight.errors import InksightError, UnavailableError, UsageError
+from inksight.errors import AwayError, InksightError, UnavailableError, UsageError
+from inksight.serving.logs import log
 
 _CODES = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed",
           408: "timeout", 413: "too_large", 415: "unsupported_media_type", 422: "invalid", 429: "rate_limited",
@@ -77,14 +79,18 @@ def error_response(
 
 
 def response_for(error: InksightError) -> Response:
-    """Return a deliberate error as a response; an overloaded or absent part says when to come back."""
+    """Return a deliberate error as a response; an absent part says when to come back, but not where it is."""
     headers = {"Retry-After": "1"} if error.http_status in (429, 503) else None
     if error.http_status in (408, 413):
         # The rest of the body is unread: the connection cannot carry another request.
         headers = {"Connection": "close"}
     if error.http_status == 401:
         headers = {"WWW-Authenticate": "Bearer"}
-    return error_response(error.http_status, error.code, error.message, error.hint, headers=headers)
+    message, hint = error.message, error.hint
+    if isinstance(error, AwayError):
+        log("a part of the service does not answer", level=logging.WARNING, error=error.as_dict())
+        message, hint = "the database or the storage of this service does not answer", "Try again in a moment."
+    return error_response(error.http_status, error.code, message, hint, headers=headers)
 
 
 def response_for_http(request: Request, error: HTTPException) -> Response:

@@ -212,3 +212,14 @@ def test_every_route_is_documented(client: TestClient) -> None:
     text = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"/[\w/{}]+", text))
     assert set(client.get("/openapi.json").json()["paths"]) <= documented
+
+
+def test_where_the_database_is_concerns_no_visitor(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("INKSIGHT_DATABASE_URL", "postgresql+psycopg://ada@127.0.0.1:1/vault")
+    with TestClient(create_app(models=[HalvesClassifier()])) as client:
+        refused = ready(client).post("/v1/games", json={"game": "pictionary"})
+    assert check_error(refused, 503, "unavailable")["message"].endswith("does not answer")
+    assert not {"ada", "127.0.0.1", "vault"} & set(re.findall(r"[\w.]+", refused.text))
+    assert "vault" in str([record.__dict__.get("fields") for record in caplog.records])
