@@ -144,7 +144,7 @@ def _drawings(model: Classifier, path: str, data: bytes) -> Iterator[_Item]:
     except (ValueError, RecursionError):
         documents, single = lines, len(lines) == 1
     if not documents:
-        raise UsageError(f"{path} is empty")
+        raise UsageError("it is empty")
     for number, document in enumerate(documents, start=1):
         place = None if single else number
         try:
@@ -182,11 +182,12 @@ def _bitmaps(model: Classifier, path: str, data: bytes) -> Iterator[_Item]:
         # allow_pickle is False by default, but this is the one place where it must never change.
         array = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise UsageError(f"{path} is no array of bitmaps: {error}") from None
+        # The first sentence: NumPy goes on with how to load a pickle all the same.
+        raise UsageError(f"no array of bitmaps: {str(error).split('. ')[0]}") from None
     shape = model.image_shape
     if array.dtype != np.uint8 or array.ndim < 2 or int(np.prod(array.shape[1:])) != int(np.prod(shape)):
         raise UsageError(
-            f"{path} holds {array.dtype} {array.shape}",
+            f"it holds {array.dtype} {array.shape}",
             hint=f"The model takes uint8 (N, {', '.join(map(str, shape))}).",
         )
     for number, image in enumerate(array.reshape(-1, *shape), start=1):

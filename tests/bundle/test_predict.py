@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import warnings
 from pathlib import Path
 
@@ -256,3 +257,7 @@ def test_object_arrays_are_never_unpickled(saved: Path, tmp_path: Path) -> None:
     (one,) = answer(load(saved), [str(tmp_path / "x.npy")])
     assert one.error is not None
     assert "allow_pickle" in one.error.message
+    (tmp_path / "y.npy").write_bytes(pickle.dumps({"a": 1}))
+    (one,) = answer(load(saved), [str(tmp_path / "y.npy")])
+    assert one.error is not None
+    assert one.error.message == "no array of bitmaps: This file contains pickled (object) data"
