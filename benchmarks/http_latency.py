@@ -19,7 +19,6 @@ import os
 import platform
 import random
 import re
-import signal
 import socket
 import statistics
 import subprocess
@@ -210,7 +209,7 @@ def server(command: Sequence[str], pattern: str) -> Iterator[tuple[subprocess.Po
         time.sleep(1)
         yield process, int(found[1])
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         process.wait(timeout=20)
         home.cleanup()
 
