@@ -23,7 +23,7 @@ import numpy as np
 
 from inksight.drawing import from_picture, render, render_many, shift_to_centroid, simplify
 from tests.drawing import oracle
-from tests.drawing.pictures import difference, paint, photograph, turned
+from tests.drawing.pictures import difference, on_desk, paint, photograph, turned
 
 SIZES = (64, 112, 200, 400, 1000)
 PENS = (1, 2, 4, 8, 16, 40)
@@ -119,9 +119,17 @@ def pictures(data: Path, per_class: int) -> str:
         plain = [cell([from_picture(paint(d, size, pen)) for d in strokes], theirs) for pen in pens]
         photo = [cell([from_picture(photograph(paint(d, size, pen), rng)) for d in flat], askew) for pen in pens]
         chalk = [cell([from_picture(255 - photograph(paint(d, size, pen), rng)) for d in flat], askew) for pen in pens]
+        around = [cell([from_picture(_on_a_desk(paint(d, size, pen), rng)) for d in strokes], theirs) for pen in pens]
         blank = [""] * (len(PENS) - len(pens))
-        rows += [[f"{size} px", *plain, *blank], ["photo", *photo, *blank], ["photo of chalk", *chalk, *blank]]
+        kinds = {f"{size} px": plain, "photo": photo, "photo of chalk": chalk, "photo with desk": around}
+        rows += [[kind, *cells, *blank] for kind, cells in kinds.items()]
     return f"n = {len(strokes)} per cell.\n\n" + table(["", *(f"pen {pen} px" for pen in PENS)], rows)
+
+
+def _on_a_desk(sheet: Any, rng: np.random.Generator) -> Any:
+    """A photo of a sheet with the desk at one to four of its sides."""
+    sides = "".join(rng.permutation(list("tblr"))[: rng.integers(1, 5)])
+    return on_desk(sheet, sides, rng, reflects=rng.uniform(0.2, 0.6))
 
 
 def main() -> None:
@@ -148,8 +156,9 @@ Random zigzags of up to 11 points: {zigzags()}
 ### Pictures
 
 Strokes painted at several sizes with several pens, plain, as a photo of paper (turned by up to 8 degrees, light falling
-off, a shadow, grain of 4 levels) and as a photo of chalk. Mean difference in grey levels to the bitmap of the strokes,
-and overlap (intersection by union) of what is inked. {pictures(options.data, options.per_class)}
+off, a shadow, grain of 4 levels), as a photo of chalk, and with a grained desk seen at one to four sides of the sheet.
+Mean difference in grey levels to the bitmap of the strokes, and overlap (intersection by union) of what is inked.
+{pictures(options.data, options.per_class)}
 """
     print(section)
     if options.out:

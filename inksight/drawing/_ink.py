@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from inksight.drawing._sheet import without_desk
 from inksight.errors import DrawingError
 
 if TYPE_CHECKING:
@@ -133,17 +134,25 @@ def find_ink(grey: Grey) -> Grey:
 
     0 is paper, 255 as inked as the surroundings, and 128 the edge of a line.
     """
+    ink = np.zeros_like(grey)
+    inside = _inside_frame(grey)
+    noise = _noise(grey[inside])
+    if noise > 1 and (found := without_desk(grey)):
+        place, sheet = found
+        ink[place] = _ink_on(sheet, noise)
+        if ink.any():
+            return ink
+    ink[inside] = _ink_on(grey[inside], noise)
+    return ink
+
+
+def _ink_on(grey: Grey, noise: float) -> Grey:
+    """The ink on paper that fills the picture, with `noise` as `_noise` measures it."""
     from PIL import Image
     from scipy import ndimage
 
-    inside = _inside_frame(grey)
-    if inside != (slice(None), slice(None)):
-        ink = np.zeros_like(grey)
-        ink[inside] = find_ink(grey[inside])
-        return ink
     ring = np.sort(_ring(grey))
     quarter, paper, three_quarters = (int(ring[len(ring) * share // 4]) for share in (1, 2, 3))
-    noise = _noise(grey)
     picture = ndimage.gaussian_filter(grey.astype(np.float32), 1.0) if noise > 1 else grey
     if three_quarters - quarter < CONTRAST / 2:
         return _select(_towards_ink(picture, paper), noise)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from inksight.drawing import Strokes
 from tests.drawing.oracle import cairo
@@ -46,6 +47,25 @@ def photograph(picture: Picture, rng: np.random.Generator) -> Picture:
     grain = rng.normal(0, 4, picture.shape)
     photo: Picture = np.clip(235 * light * (1 - ink) + grain, 0, 255).astype(np.uint8)
     return photo
+
+
+def on_desk(picture: Picture, sides: str, rng: np.random.Generator, *, reflects: float, degrees: float = 0) -> Picture:
+    """Photograph a picture on a sheet with a grained desk at some sides (of "tblr") that reflects less than paper."""
+    size = len(picture)
+    top, bottom, left, right = (int(size * rng.uniform(0.15, 0.4)) if side in sides else 0 for side in "tblr")
+    sheet = np.pad(picture, ((top, bottom), (left, right)), constant_values=255)
+    is_desk = np.pad(np.zeros_like(picture), ((top, bottom), (left, right)), constant_values=255)
+    if degrees:
+        sheet, is_desk = (
+            np.asarray(Image.fromarray(layer).rotate(degrees, Image.Resampling.BILINEAR, fillcolor=255))
+            for layer in (sheet, is_desk)
+        )
+    y, x = np.mgrid[: len(sheet), : sheet.shape[1]] / size
+    wood = reflects * (1 + 0.12 * np.sin(40 * x + 6 * np.sin(5 * y)))
+    share = is_desk / 255
+    # Ink of 0.8 is the darkest that `photograph` draws: what it makes of white is 1, of black 0.2.
+    albedo = (0.2 + 0.8 * sheet / 255) * (1 - share) + wood * share
+    return photograph(np.clip((albedo - 0.2) / 0.8 * 255, 0, 255).astype(np.uint8), rng)
 
 
 def turned(strokes: Strokes, degrees: float) -> list[list[list[float]]]:

@@ -17,7 +17,7 @@ from inksight.drawing import from_picture, render_many, simplify
 from inksight.drawing._ink import squared_distance
 from inksight.errors import DrawingError
 from tests.drawing import oracle
-from tests.drawing.pictures import Picture, difference, paint, photograph, turned
+from tests.drawing.pictures import Picture, difference, on_desk, paint, photograph, turned
 
 
 def _some(shared_data: Path, count: int = 5) -> tuple[list[list[list[list[float]]]], Picture]:
@@ -83,6 +83,34 @@ def test_a_desk_below_the_sheet_is_no_ink(shared_data: Path, desk: int) -> None:
         photo[500:] = photo[499]
         photo[seen] = rng.normal(desk, 4, seen.sum()).clip(0, 255)
         assert np.abs(from_picture(photo).astype(int) - bitmap).mean() < 8
+
+
+@pytest.mark.parametrize("reflects", [0.25, 0.5])
+@pytest.mark.parametrize(("sides", "degrees"), [("l", 0), ("tl", 0), ("lr", 0), ("tlr", 0), ("tblr", 0), ("tblr", 6)])
+def test_a_sheet_on_a_desk(shared_data: Path, sides: str, degrees: float, reflects: float) -> None:
+    strokes, bitmaps = _some(shared_data, 2)
+    if degrees:
+        bitmaps = render_many([simplify(turned(drawing, -degrees)) for drawing in strokes])
+    rng = np.random.default_rng(0)
+    sheets = [paint(drawing, 500, 5) for drawing in strokes]
+    photos = [on_desk(sheet, sides, rng, reflects=reflects, degrees=degrees) for sheet in sheets]
+    off, overlap = difference(np.stack([from_picture(photo) for photo in photos]), bitmaps)
+    assert off < 5
+    assert overlap > 0.9
+
+
+@pytest.mark.parametrize("depth", [0.3, 0.5])
+def test_a_shadow_across_the_drawing_is_no_desk(shared_data: Path, depth: float) -> None:
+    """With an edge of 15 pixels, in a picture of 500."""
+    strokes, bitmaps = _some(shared_data, 2)
+    light = 1 - depth / (1 + np.exp((np.arange(500) - 250) / 4))
+    rng = np.random.default_rng(0)
+    photos = [
+        200 * light * (0.2 + 0.8 * paint(drawing, 500, 5) / 255) + rng.normal(0, 3, (500, 500)) for drawing in strokes
+    ]
+    ours = np.stack([from_picture(np.clip(photo, 0, 255).astype(np.uint8)) for photo in photos])
+    off = np.abs(ours.astype(int) - bitmaps).mean(axis=(1, 2))
+    assert np.sort(off)[-2] < 6  # one of twelve has no line across the shadow's edge
 
 
 def test_official_bitmaps_stay_as_they_are(shared_data: Path) -> None:
