@@ -6,7 +6,6 @@ JSON document. Progress is a live bar on a terminal and plain lines elsewhere.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import textwrap
@@ -27,10 +26,13 @@ _answered = False
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document on standard output."""
+    """Print one JSON document on standard output; numbers that JSON has no word for (NaN, infinities) are null."""
+    import orjson
+
     global _answered
     _answered = True
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    option = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+    print(orjson.dumps(value, default=str, option=option).decode())
 
 
 def print_error(error: InksightError) -> None:

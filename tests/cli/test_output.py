@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import sys
 import threading
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from inksight.cli.output import print_table, print_text, say
+from inksight.cli.output import print_json, print_table, print_text, say
 
 COLUMNS = ("model", "accuracy", "parameters", "version")
 ROWS = [["transfer/efficientnet_lite0", 0.9167, "3,373,570", "pets-transfer-efficientnet_lite0:1"]]
@@ -76,3 +79,15 @@ def test_lines_of_several_threads_stay_lines(monkeypatch: pytest.MonkeyPatch) ->
     for thread in threads:
         thread.join()
     assert stream.getvalue() == "a line\n" * 20
+
+
+def test_json_holds_nothing_that_json_has_no_word_for(capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(word: str) -> None:
+        raise ValueError(word)
+
+    print_json({"ratio": float("inf"), "loss": float("nan"), "accuracy": np.float64(0.5), "é": Path("a"), 3: (1, 2)})
+    printed = capsys.readouterr().out
+    assert json.loads(printed, parse_constant=refuse) == {
+        "ratio": None, "loss": None, "accuracy": 0.5, "é": "a", "3": [1, 2],
+    }  # fmt: skip
+    assert "é" in printed
