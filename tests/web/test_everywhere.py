@@ -12,7 +12,10 @@ import pytest
 from inksight.errors import InksightError
 from inksight.improve.retrain import NoDatasetError
 from inksight.registry.jobs import JobError
-from tests.web.test_draw import CONTRASTS, PHONE
+from inksight.serving import create_app
+from inksight.settings import ServeSettings
+from tests.serving.conftest import CLASSES, HalvesClassifier, running
+from tests.web.test_draw import CONTRASTS, LEFT, PHONE, stroke
 from tests.web.test_pictionary import expect, press
 
 pytestmark = pytest.mark.browser
@@ -118,3 +121,20 @@ def test_the_keyboard_stays_where_it_was(visit: Callable[..., Any]) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Papier de jour")).to_be_focused()
+
+
+def test_names_without_a_place_to_break(browser: Any) -> None:
+    model = HalvesClassifier()
+    model.classes = [name * 14 for name in CLASSES]
+    with running(create_app(ServeSettings(), models=[model])) as url:
+        page = browser.new_context(viewport={"width": 320, "height": 568}, locale="en-GB").new_page()
+        page.goto(url)
+        expect(page.locator(".invitation span")).to_contain_text("?")
+        assert page.evaluate("document.documentElement.scrollWidth <= screen.width")
+        stroke(page, *LEFT)
+        expect(page.locator(".verdict .word")).to_contain_text("leftleft")
+        press(page, "It is a …")
+        expect(page.get_by_role("option")).to_have_count(4)
+        assert page.locator(".picker ul").evaluate("(list) => list.scrollWidth <= list.clientWidth")
+        assert page.evaluate("document.documentElement.scrollWidth <= screen.width")
+        page.context.close()
