@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from inksight.bundle.classifier import Classifier
 from inksight.bundle.inputs import drawings_to_images, read_file, to_input
+from inksight.drawing import is_dot
 from inksight.errors import InksightError, NotFoundError, UsageError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -25,8 +26,6 @@ STROKES = (".json", ".ndjson", ".jsonl")
 BITMAPS = (".npy",)
 
 STANDARD_INPUT = "-"
-
-DOT = 3.0  # a lone stroke no wider and higher than this is a dot: a tap moves by a pixel or two
 
 _BATCH = 256
 
@@ -150,14 +149,9 @@ def _drawings(model: Classifier, path: str, data: bytes) -> Iterator[_Item]:
         try:
             strokes = _strokes(document)
             image = drawings_to_images([strokes], model.description)[0]
-            yield _Item(path, place, image, _is_dot(strokes))
+            yield _Item(path, place, image, is_dot(strokes))
         except InksightError as error:
             yield _Item(path, place, error=error)
-
-
-def _is_dot(strokes: Any) -> bool:
-    """Whether checked strokes are a lone tap, which the service is never sure of either."""
-    return len(strokes) == 1 and all(max(axis) - min(axis) <= DOT for axis in strokes[0][:2])
 
 
 def _strokes(document: Any) -> Any:

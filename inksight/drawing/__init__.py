@@ -10,13 +10,14 @@ from inksight.drawing.centring import shift_to_centroid
 from inksight.drawing.picture import from_picture
 from inksight.drawing.render import SIZE, render, render_many
 from inksight.drawing.simplify import simplify, simplify_many
-from inksight.drawing.strokes import MAX_POINTS, Strokes, is_simplified, parse, validate
+from inksight.drawing.strokes import MAX_POINTS, Strokes, is_dot, is_simplified, parse, validate
 
 __all__ = [
     "MAX_POINTS",
     "SIZE",
     "Strokes",
     "from_picture",
+    "is_dot",
     "is_simplified",
     "parse",
     "render",

@@ -27,6 +27,9 @@ MAX_POINTS = 100_000
 MAX_COORDINATE = 1e9
 """Largest absolute coordinate; beyond it, differences of neighbouring points start to lose whole pixels."""
 
+DOT = 3.0
+"""A lone stroke no wider and higher than this, in the units it came in, is a dot: a tap moves by a pixel or two."""
+
 SLACK = 2
 """How far within the box simplified drawings may end: 26 % of Quick, Draw!'s do, 0.5 % by more."""
 
@@ -86,6 +89,11 @@ def parse(text: str | bytes) -> list[list[list[float]]]:
                 return validate(data[key])
         raise DrawingError('the JSON object has neither "drawing" nor "strokes"', hint=_SHAPE_HINT)
     return validate(data)
+
+
+def is_dot(strokes: Strokes) -> bool:
+    """Return whether checked strokes are a lone tap of the pen, which shows nothing yet."""
+    return len(strokes) == 1 and all(max(axis) - min(axis) <= DOT for axis in strokes[0][:2])
 
 
 def is_simplified(strokes: Strokes) -> bool:

@@ -17,13 +17,10 @@ import orjson
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
-from inksight.drawing.strokes import MAX_COORDINATE, MAX_POINTS, fills_box, validate
+from inksight.drawing.strokes import MAX_COORDINATE, MAX_POINTS, fills_box, is_dot, validate
 from inksight.errors import UsageError
 from inksight.serving.errors import MediaTypeError, TooLargeError
 from inksight.serving.pictures import from_data_url
-
-DOT = 3.0
-"""A lone stroke no wider and higher than this, in the client's pixels, is a dot: a tap moves by a pixel or two."""
 
 LARGE_BODY = 65_536
 """Bytes from which a body is parsed in a thread, so that it does not hold up the other requests."""
@@ -173,8 +170,7 @@ def read_strokes(value: object) -> StrokeInput | Blank:
         x, y = _arrays(strokes)
     else:
         strokes = value
-    low_x, high_x, low_y, high_y = float(x.min()), float(x.max()), float(y.min()), float(y.max())
-    if len(strokes) == 1 and high_x - low_x <= DOT and high_y - low_y <= DOT:
+    if is_dot(strokes):
         return Blank(strokes)
     return StrokeInput(strokes, len(x), fills_box(x, y))
 

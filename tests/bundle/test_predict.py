@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
 
-import inksight.serving.inputs as service
-from inksight.bundle import answers, load
+from inksight.bundle import load
 from inksight.bundle.answers import answer
 from inksight.bundle.inputs import drawings_to_images, open_picture, to_input
 from inksight.cli import app
@@ -216,7 +215,6 @@ def test_answers_below_the_bar_are_marked_unsure(saved: Path, tmp_path: Path) ->
 
 
 def test_a_lone_dot_is_unsure_as_at_the_service(saved: Path, tmp_path: Path) -> None:
-    assert answers.DOT == service.DOT
     model, file = load(saved), tmp_path / "taps.ndjson"
     taps = [[[[5], [5]]], [[[5, 7, 6], [5, 8, 8]]], [[[5, 9], [5, 5]]], [[[5], [5]], [[90], [90]]]]
     file.write_text("\n".join(json.dumps(tap) for tap in taps))
