@@ -28,6 +28,9 @@ LEAST = 0.15
 CONVEX = 0.94
 """Share of its convex hull that a sheet fills, once the ink on it is filled in."""
 
+PAPER = 0.65
+"""Least share of a sheet that is as light as paper: of a part of a board with a line of chalk around it less is."""
+
 DARKER = 0.85
 """Most light on the desk beside the sheet, as a share of the sheet's."""
 
@@ -79,14 +82,17 @@ def _light_region(coarse: Floats) -> Mask | None:
         return None
     sheet = parts == large[np.argmax(ndimage.median(light, parts, large))]
     # The steps are two pixels wide on either side of an edge.
-    solid = ndimage.binary_fill_holes(ndimage.binary_dilation(sheet, iterations=2))
+    solid = ndimage.binary_fill_holes(_grown(sheet, 2))
     hull: Mask = convex_hull_image(solid)  # type: ignore[no-untyped-call]
     area = np.count_nonzero(hull)
     if area < LEAST * hull.size or np.count_nonzero(solid) < CONVEX * area or hull.all():
         return None
-    # Beside the sheet is desk; what is dark only near it is a line around paper.
-    nearest = ndimage.distance_transform_edt(~_within(hull, 2), return_distances=False, return_indices=True)
+    # Most of a sheet is paper, also between its lines. Beside it is desk; what is dark only near it is a line around
+    # paper.
+    nearest = ndimage.distance_transform_edt(~sheet, return_distances=False, return_indices=True)
     darker = light - light[tuple(nearest)] < np.log(DARKER)
+    if darker[hull].mean() > 1 - PAPER:
+        return None
     rings = [_grown(hull, 4) & ~_grown(hull, 1), _grown(hull, WIDEST + 4) & ~_grown(hull, WIDEST)]
     return hull if all(ring.any() and darker[ring].mean() > 0.5 for ring in rings) else None
 
