@@ -85,7 +85,7 @@ def _light_region(coarse: Floats) -> Mask | None:
     solid = ndimage.binary_fill_holes(_grown(sheet, 2))
     hull: Mask = convex_hull_image(solid)  # type: ignore[no-untyped-call]
     area = np.count_nonzero(hull)
-    if area < LEAST * hull.size or np.count_nonzero(solid) < CONVEX * area or hull.all():
+    if area < LEAST * hull.size or np.count_nonzero(solid) < CONVEX * area or hull.all() or not _within(hull, 2).any():
         return None
     # Most of a sheet is paper, also between its lines. Beside it is desk; what is dark only near it is a line around
     # paper.
