@@ -136,6 +136,7 @@ def test_decisions_are_looked_through_and_taken_back(
     page.get_by_role("button", name="Accepted: 1").click()
     expect(page.locator(".evidence")).to_have_attribute("aria-label", f"Drawing of correction {queue[0]}")
     page.keyboard.press("l")
+    expect(page.get_by_role("option").first).to_be_visible()
     page.keyboard.type("right")
     page.keyboard.press("Enter")
     expect(page.get_by_text("That was all of them.")).to_be_visible()
