@@ -134,16 +134,19 @@ def find_ink(grey: Grey) -> Grey:
 
     0 is paper, 255 as inked as the surroundings, and 128 the edge of a line.
     """
-    ink = np.zeros_like(grey)
     inside = _inside_frame(grey)
-    noise = _noise(grey[inside])
+    if inside != (slice(None), slice(None)):
+        ink = np.zeros_like(grey)
+        ink[inside] = find_ink(grey[inside])
+        return ink
+    noise = _noise(grey)
     if noise > 1 and (found := without_desk(grey)):
         place, sheet = found
+        ink = np.zeros_like(grey)
         ink[place] = _ink_on(sheet, noise)
         if ink.any():
             return ink
-    ink[inside] = _ink_on(grey[inside], noise)
-    return ink
+    return _ink_on(grey, noise)
 
 
 def _ink_on(grey: Grey, noise: float) -> Grey:
