@@ -1,15 +1,17 @@
 """Requests read by hand: a drawing is thousands of nested numbers, which a general validator checks too slowly.
 
 orjson parses the body, the drawing room's checks follow; the OpenAPI document describes the same shapes (schemas.py).
-A body is JSON (`strokes` or `image`, optionally `model` and `top`) or a multipart form with the picture as `file`.
+A body is JSON (`strokes` or `image`) or a multipart form with the picture as `file`. `model` and `top` are fields of
+either, or parameters of the address.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +28,7 @@ LARGE_BODY = 65_536
 """Bytes from which a body is parsed in a thread, so that it does not hold up the other requests."""
 
 Numbers = npt.NDArray[Any]
+T = TypeVar("T")
 
 _SHAPE = 'Send {"strokes": [[[x, ...], [y, ...]], ...]} or {"image": "data:image/png;base64,..."}.'
 
@@ -77,9 +80,9 @@ async def read_one(request: Request) -> Inputs:
     """Read a request for one prediction; raises UsageError with the expected shape."""
     if _media_type(request) == "multipart/form-data":
         async with read_form(request, files=1) as form:
-            return Inputs([await _uploaded(form)], _text(form.get("model")), _whole(form.get("top")))
+            return _asked(request, [await _uploaded(form)], form)
     body = await read_json(request)
-    return Inputs([_source(body)], _text(body.get("model")), _whole(body.get("top")))
+    return _asked(request, [_source(body)], body)
 
 
 async def read_many(request: Request, limit: int) -> Inputs:
@@ -92,14 +95,33 @@ async def read_many(request: Request, limit: int) -> Inputs:
             sources: list[Source | UsageError] = [
                 Picture(await part.read(), part.filename or "", True) for part in files
             ]
-            return Inputs(sources, _text(form.get("model")), _whole(form.get("top")))
+            return _asked(request, sources, form)
     body = await read_json(request)
     items = body.get("inputs")
     if not isinstance(items, list) or not items:
         raise UsageError('"inputs" must be a list with at least one item', hint='Each item: {"strokes"} or {"image"}.')
     if len(items) > limit:
         raise TooLargeError(f"{len(items)} inputs in one request", hint=f"At most {limit}.")
-    return Inputs([_source_or_error(item) for item in items], _text(body.get("model")), _whole(body.get("top")))
+    return _asked(request, [_source_or_error(item) for item in items], body)
+
+
+def _asked(request: Request, sources: list[Source | UsageError], fields: Mapping[str, Any]) -> Inputs:
+    model, top = _text(fields.get("model")), _whole(fields.get("top"))
+    if request.scope["query_string"]:
+        for name, value in request.query_params.multi_items():
+            if name == "model":
+                model = _agreed(name, model, _text(value))
+            elif name == "top":
+                top = _agreed(name, top, _whole(value))
+            else:
+                raise UsageError(f"unknown parameter {name!r} in the address", hint="Choose one of: model, top")
+    return Inputs(sources, model, top)
+
+
+def _agreed(name: str, one: T | None, other: T | None) -> T | None:
+    if one is not None and other is not None and one != other:
+        raise UsageError(f'"{name}" is both {one!r} and {other!r}', hint="Say it once, in the body or in the address.")
+    return one if other is None else other
 
 
 async def read_json(request: Request) -> dict[str, Any]:

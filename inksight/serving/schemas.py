@@ -152,24 +152,27 @@ _IMAGE = {
 _MODEL = {"type": ["string", "null"], "description": "A model's name; by default the first one answers."}
 _TOP = {"type": ["integer", "null"], "minimum": 1, "description": "How many labels to return."}
 _FILE = {"type": "string", "format": "binary", "description": "A picture file."}
+_ASKING: dict[str, dict[str, Any]] = {"model": _MODEL, "top": _TOP}
+_FORM = {"model": {"type": "string"}, "top": {"type": "integer", "minimum": 1}}
 
 
 def _content(json: dict[str, Any], form: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
     return {
+        "parameters": [
+            {"name": name, "in": "query", "description": schema["description"], "schema": _FORM[name]}
+            for name, schema in _ASKING.items()
+        ],
         "requestBody": {
             "required": True,
             "content": {
                 "application/json": {"schema": json, "examples": {"strokes": {"value": example}}},
                 "multipart/form-data": {"schema": form},
             },
-        }
+        },
     }
 
 
-_ASKING = {"model": _MODEL, "top": _TOP}
-_FORM = {"model": {"type": "string"}, "top": {"type": "integer", "minimum": 1}}
-
-PREDICT_BODY = _content(
+PREDICT_INPUT = _content(
     {
         "oneOf": [
             {"type": "object", "required": ["strokes"], "properties": {"strokes": STROKES, **_ASKING}},
@@ -179,9 +182,9 @@ PREDICT_BODY = _content(
     {"type": "object", "required": ["file"], "properties": {"file": _FILE, **_FORM}},
     {"strokes": CAT, "top": 3},
 )
-"""The request body of /v1/predict, which the route reads by itself (inputs.py)."""
+"""What /v1/predict takes, which the route reads by itself (inputs.py)."""
 
-BATCH_BODY = _content(
+BATCH_INPUT = _content(
     {
         "type": "object",
         "required": ["inputs"],
@@ -206,4 +209,4 @@ BATCH_BODY = _content(
     },
     {"inputs": [{"strokes": CAT}, {"strokes": CAT[:1]}]},
 )
-"""The request body of /v1/predict/batch."""
+"""What /v1/predict/batch takes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -13,7 +14,7 @@ from fastapi.testclient import TestClient
 from inksight.serving import create_app
 from inksight.settings import ServeSettings
 from tests.serving.conftest import CLASSES, TALL_LEFT, HalvesClassifier, ready
-from tests.serving.test_predict import check_error
+from tests.serving.test_predict import check_error, drawn_picture
 
 
 def test_models_and_classes(client: TestClient) -> None:
@@ -36,6 +37,36 @@ def test_several_models_answer_by_name() -> None:
         second = client.post("/v1/predict", json={"strokes": TALL_LEFT, "model": "two"}).json()
     assert default["model"] == {"name": "one", "version": "1"}
     assert second["model"] == {"name": "two", "version": "7"}
+
+
+@pytest.mark.parametrize("route", ["/v1/predict", "/v1/predict/batch"])
+@pytest.mark.parametrize("form", [False, True])
+def test_the_address_may_say_which_model_and_how_many_labels(route: str, form: bool) -> None:
+    batch = route.endswith("batch")
+
+    def ask(address: str, **fields: Any) -> Any:
+        if form:
+            return client.post(address, files={"file": ("a.png", drawn_picture())}, data=fields)
+        drawing = {"strokes": TALL_LEFT}
+        return client.post(address, json={**({"inputs": [drawing]} if batch else drawing), **fields})
+
+    with TestClient(create_app(models=[HalvesClassifier("one"), HalvesClassifier("two")])) as client:
+        ready(client)
+        for given, fields, model, top in (
+            ("", {}, "one", 4),
+            ("?model=two", {}, "two", 4),
+            ("?model=two&top=2", {"model": "two"}, "two", 2),
+            ("?top=3", {"model": "two", "top": 3}, "two", 3),
+            ("?model=", {"model": "two"}, "two", 4),
+        ):
+            body = ask(route + given, **fields).json()
+            [answer] = body["results"] if batch else [body]
+            assert (body["model"]["name"], len(answer["predictions"])) == (model, top), given
+        assert "one, two" in check_error(ask(f"{route}?model=xyz"), 404, "not_found")["hint"]
+        assert "'one'" in check_error(ask(f"{route}?model=one", model="two"), 422, "invalid")["message"]
+        check_error(ask(f"{route}?model=one&model=two"), 422, "invalid")
+        check_error(ask(f"{route}?top=0"), 422, "invalid")
+        assert "model, top" in check_error(ask(f"{route}?modle=two"), 422, "invalid")["hint"]
 
 
 def test_unknown_routes_and_methods(client: TestClient) -> None:

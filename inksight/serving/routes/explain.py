@@ -20,7 +20,7 @@ from inksight.serving.errors import BusyError
 from inksight.serving.inputs import Blank, Picture, StrokeInput, read_one
 from inksight.serving.live import LiveModel
 from inksight.serving.predictor import read_picture
-from inksight.serving.schemas import PREDICT_BODY, ModelName, Prediction, Shape
+from inksight.serving.schemas import PREDICT_INPUT, ModelName, Prediction, Shape
 from inksight.serving.services import services
 
 router = APIRouter(prefix="/v1", tags=["predict"])
@@ -46,7 +46,7 @@ class ExplainResponse(Shape):
     picture: str | None = Field(description="Pictures: what the model saw, with what mattered in red (PNG, data URL).")
 
 
-@router.post("/explain", openapi_extra=PREDICT_BODY)
+@router.post("/explain", openapi_extra=PREDICT_INPUT)
 async def explain(request: Request) -> ExplainResponse:
     """Say which strokes mattered for the answer, or show where in the picture the model looked."""
     global _under_way

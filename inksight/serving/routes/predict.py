@@ -18,13 +18,13 @@ from inksight.serving.inputs import Source, read_many, read_one
 from inksight.serving.live import LiveModel
 from inksight.serving.observe import STARTED
 from inksight.serving.predictor import Answer
-from inksight.serving.schemas import BATCH_BODY, PREDICT_BODY, BatchResponse, PredictResponse
+from inksight.serving.schemas import BATCH_INPUT, PREDICT_INPUT, BatchResponse, PredictResponse
 from inksight.serving.services import Services, services
 
 router = APIRouter(prefix="/v1", tags=["predict"])
 
 
-@router.post("/predict", response_model=PredictResponse, openapi_extra=PREDICT_BODY)
+@router.post("/predict", response_model=PredictResponse, openapi_extra=PREDICT_INPUT)
 async def predict(request: Request) -> Response:
     """Say what a drawing (strokes or a picture of it) or a photo shows."""
     shared = services(request)
@@ -41,7 +41,7 @@ async def predict(request: Request) -> Response:
     }, dealt)  # fmt: skip
 
 
-@router.post("/predict/batch", response_model=BatchResponse, openapi_extra=BATCH_BODY)
+@router.post("/predict/batch", response_model=BatchResponse, openapi_extra=BATCH_INPUT)
 async def predict_batch(request: Request) -> Response:
     """Judge several inputs at once; one that cannot be read gets an error in its place, the others their answers."""
     shared = services(request)

@@ -16,7 +16,7 @@ from inksight.errors import InksightError
 from inksight.serving.experiments import Dealt
 from inksight.serving.inputs import Picture, Source, read_many, read_one
 from inksight.serving.routes.predict import deal, judge
-from inksight.serving.schemas import BATCH_BODY, PREDICT_BODY, Shape
+from inksight.serving.schemas import BATCH_INPUT, PREDICT_INPUT, Shape
 from inksight.serving.services import Services, services
 
 router = APIRouter(tags=["simple"])
@@ -80,7 +80,7 @@ class Word(Shape):
     word: str = Field(examples=["umbrella"])
 
 
-@router.post("/predict", response_model=SimpleAnswer | SimpleFileAnswer, openapi_extra=PREDICT_BODY)
+@router.post("/predict", response_model=SimpleAnswer | SimpleFileAnswer, openapi_extra=PREDICT_INPUT)
 async def predict(request: Request) -> Response:
     """Answer `{"image": data-URL}` with ranked classes, or a form's `file` with the best one."""
     shared = services(request)
@@ -94,7 +94,7 @@ async def predict(request: Request) -> Response:
     return _json({"predictions": ranked, "success": True})
 
 
-@router.post("/batch_predict", response_model=SimpleBatchAnswer, openapi_extra=BATCH_BODY)
+@router.post("/batch_predict", response_model=SimpleBatchAnswer, openapi_extra=BATCH_INPUT)
 async def batch_predict(request: Request) -> Response:
     """Answer several files of a form, or `inputs` in JSON, each with its best class."""
     shared = services(request)
