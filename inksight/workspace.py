@@ -21,16 +21,21 @@ Folders are made when they are first written to, not when they are named.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
 import secrets
+import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 
@@ -80,14 +85,15 @@ def workspace(environ: Mapping[str, str] | None = None) -> Workspace:
 
 
 @contextmanager
-def atomic_path(target: Path, *, mode: int = 0o666) -> Iterator[Path]:
-    """Yield a temporary path beside `target` that replaces it when the block ends well and vanishes when it fails.
+def atomic_path(target: Path, *, mode: int = 0o666, folder: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary path that replaces `target` when the block ends well and vanishes when it fails.
 
-    The data is flushed to disk before the rename, so a crash leaves the old file or the new one, never half of one. Who
-    may read it is `mode` less what the umask takes.
+    It lies beside `target`, or in a `folder` of the same file system. The data is flushed to disk before the rename, so
+    a crash leaves the old file or the new one, never half of one. Who may read it is `mode` less what the umask takes.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=f".tmp{target.suffix}", dir=target.parent)
+    folder = folder or target.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=f".tmp{target.suffix}", dir=folder)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -102,6 +108,63 @@ def atomic_path(target: Path, *, mode: int = 0o666) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+@contextmanager
+def work_folder(target: Path) -> Iterator[Path]:
+    """Yield a folder beside `target` for what is needed only until that is made; it goes when the block ends.
+
+    So too by SIGTERM, which then ends the process as it always did. After SIGKILL and power cuts the next block for the
+    same target removes what was left: an owner that lives holds the lock in its folder.
+    """
+    from filelock import FileLock, Timeout
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{target.name}.work-"
+    for left in target.parent.glob(f"{glob.escape(prefix)}*"):
+        lock = FileLock(left / "lock")
+        with suppress(Timeout, OSError), lock.acquire(timeout=0):
+            shutil.rmtree(left, ignore_errors=True)
+    with tidied_on_sigterm():
+        # Locked before it has the name by which another process would take it for a dead one's.
+        fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.new-", dir=target.parent))
+        folder = target.parent / f"{prefix}{secrets.token_hex(4)}"
+        try:
+            with FileLock(fresh / "lock"):
+                fresh.rename(folder)
+                yield folder
+        finally:
+            for path in (fresh, folder):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived; nothing but a block that cleans up should care."""
+
+
+@contextmanager
+def tidied_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind the block before it ends the process; a second one ends it at once.
+
+    Signals reach only the main thread, and whoever handles SIGTERM already goes on doing so: then nothing changes.
+    """
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if not ours:
+        yield
+        return
+
+    def unwind(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, unwind)
+    try:
+        yield
+    except _Terminated:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def write_text(target: Path, text: str) -> None:

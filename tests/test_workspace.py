@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from inksight.workspace import atomic_path, readable_json, workspace, write_json, write_text
+from inksight.workspace import atomic_path, readable_json, work_folder, workspace, write_json, write_text
 
 
 def test_variables_decide(tmp_path: Path) -> None:
@@ -38,6 +41,52 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
         fail_half_way()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from inksight.workspace import work_folder
+with work_folder(Path(sys.argv[1])) as folder:
+    (folder / "spool").write_bytes(bytes(1000))
+    print("holds", flush=True)
+    time.sleep(60)
+"""
+
+
+def hold(target: Path) -> subprocess.Popen[str]:
+    """Start a process that holds a work folder for `target`, and wait until it does."""
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(target)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "holds\n"
+    return process
+
+
+def end(process: subprocess.Popen[str], how: signal.Signals) -> None:
+    process.send_signal(how)
+    process.communicate(timeout=20)
+    assert process.returncode == -how
+
+
+def test_a_work_folder_goes_with_sigterm_and_after_sigkill_with_the_next(tmp_path: Path) -> None:
+    target, other = tmp_path / "a.h5", tmp_path / "b.h5"
+    stopped, killed, alive, another = (hold(path) for path in (target, target, target, other))
+    assert len(list(tmp_path.glob(".a.h5.work-*/spool"))) == 3
+    end(stopped, signal.SIGTERM)
+    assert len(list(tmp_path.iterdir())) == 3
+    end(killed, signal.SIGKILL)
+    assert len(list(tmp_path.iterdir())) == 3
+    with work_folder(target) as ours:
+        left = set(tmp_path.iterdir())
+        assert ours in left
+        assert len(left) == 3  # ours, that of the process that lives, and the other target's
+    end(another, signal.SIGKILL)
+    with work_folder(target):
+        assert len(list(tmp_path.glob(".b.h5.work-*"))) == 1  # another target's are not ours to judge
+    end(alive, signal.SIGTERM)
+    with work_folder(other):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_readable_json_keeps_lists_of_numbers_on_one_line_and_texts_as_they_are(tmp_path: Path) -> None:

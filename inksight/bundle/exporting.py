@@ -34,6 +34,7 @@ from inksight.bundle.parity import SAMPLES, Predict, batched, compare, made_imag
 from inksight.bundle.quantizing import CALIBRATION_IMAGES, to_float16, to_int8
 from inksight.data.dataset import Dataset
 from inksight.errors import ConflictError, MissingPartError, UsageError, unknown
+from inksight.workspace import tidied_on_sigterm
 
 Write = Callable[[Classifier, Path, Dataset | None], Predict]
 
@@ -67,7 +68,7 @@ def export(
     if data is not None:
         check_classes(model, data)
     reference = torch_runner(model.network())
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
+    with tidied_on_sigterm(), tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
         temporary = Path(name) / f"model{kind.suffix}"
         run = kind.write(model, temporary, data)
         images = spread(data.images("val"), SAMPLES) if data is not None and data.size("val") else None

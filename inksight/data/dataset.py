@@ -28,7 +28,7 @@ from isal import isal_zlib as zlib
 from numpy.typing import NDArray
 
 from inksight.errors import DataError, NotFoundError
-from inksight.workspace import atomic_path
+from inksight.workspace import atomic_path, work_folder
 
 SPLITS = ("train", "val", "test")
 FORMAT_VERSION = 1
@@ -194,7 +194,8 @@ class DatasetWriter:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        temporary = self._stack.enter_context(atomic_path(self.path))
+        folder = self._stack.enter_context(work_folder(self.path))
+        temporary = self._stack.enter_context(atomic_path(self.path, folder=folder))
         self._file = self._stack.enter_context(h5py.File(temporary, "w"))
         self._pool = self._stack.enter_context(ThreadPoolExecutor(os.cpu_count()))
         self._splits = {

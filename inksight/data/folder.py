@@ -7,7 +7,6 @@ decoded is left out and named, or stops everything with --strict. See pack.py fo
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from inksight.data.photos import PhotoError, decode, quiet
 from inksight.data.pool import Images, NpyFile, Pool
 from inksight.errors import DataError, UsageError, unknown
 from inksight.settings import PrepareSettings
+from inksight.workspace import work_folder
 
 
 def prepare_photos(
@@ -44,9 +44,9 @@ def prepare_photos(
     settings = settings or PrepareSettings()
     size = round(settings.image_size * (1 + settings.margin))
     listing = list_photos(source)
-    with listing.stack, tempfile.TemporaryDirectory(prefix=".photos-", dir=_made(out.parent)) as spool:
+    with listing.stack, work_folder(out) as spool:
         chosen = _chosen(listing, classes)
-        decoded = _decode_all(listing, chosen, Path(spool), size, settings, progress)
+        decoded = _decode_all(listing, chosen, spool, size, settings, progress)
         if settings.strict and decoded.skipped:
             first = "; ".join(f"{where}: {reason}" for where, reason in decoded.skipped[:5])
             rest = len(decoded.skipped) - 5
@@ -70,11 +70,6 @@ def prepare_photos(
         prepared.notes.append(f"{what} ({count:,} picture{'s' * (count != 1)})")
     prepared.notes += _alike(chosen)
     return prepared
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _alike(classes: Sequence[str]) -> list[str]:
@@ -182,8 +177,8 @@ def combine(
                     hint="Prepare the photos with the same --image-size; drawings go with drawings only.",
                 )
         names = _clear_names(datasets)
-        with tempfile.TemporaryDirectory(prefix=".combined-", dir=_made(out.parent)) as spool:
-            pool = _spool(datasets, Path(spool), progress)
+        with work_folder(out) as spool:
+            pool = _spool(datasets, spool, progress)
             return pack(
                 pool,
                 names,

@@ -8,7 +8,6 @@ in ten is not; `inksight data audit` finds many of them).
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
@@ -25,7 +24,7 @@ from inksight.data.parallel import CORES, ahead
 from inksight.data.pool import Images, NpyFile, Pool, open_npy
 from inksight.errors import DataError, DrawingError, UsageError
 from inksight.settings import PrepareSettings
-from inksight.workspace import workspace
+from inksight.workspace import work_folder, workspace
 
 SIZE = 28
 ENDINGS = {"numpy_bitmap": "npy", "simplified": "ndjson", "raw": "ndjson"}
@@ -71,9 +70,8 @@ def prepare_quickdraw(
             ids=lambda file, row: f"{classes[file]}/{row}",
         )
         return pack(pool, classes, out, settings=settings, source=label, preprocessing=preprocessing, progress=progress)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".drawing-", dir=out.parent) as spool:
-        pool, skipped = _draw(paths, Path(spool), settings, progress)
+    with work_folder(out) as spool:
+        pool, skipped = _draw(paths, spool, settings, progress)
         prepared = pack(
             pool, classes, out, settings=settings, source=label, preprocessing=preprocessing, progress=progress
         )
@@ -96,11 +94,10 @@ def prepare_digits(out: Path, *, settings: PrepareSettings | None = None, progre
     classes = [str(digit) for digit in range(10)]
     rows = [np.flatnonzero(labels == digit)[: settings.per_class] for digit in range(10)]
     drawn = _redraw(images, np.concatenate(rows), progress)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".digits-", dir=out.parent) as spool:
+    with work_folder(out) as spool:
         files = []
         for name, mine in zip(classes, rows, strict=True):
-            path = Path(spool) / f"{name}.raw"
+            path = spool / f"{name}.raw"
             path.write_bytes(drawn[mine].tobytes())
             files.append(NpyFile(path, 0, len(mine), (SIZE, SIZE)))
         return pack(

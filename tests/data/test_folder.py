@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -404,3 +408,27 @@ def test_drawings_combine_too(tmp_path: Path) -> None:
     done = prepare_combined(["cat", "dog"])
     assert done.path == workspace().dataset_path("combined")
     assert done.counts["train"] == {"cat": 24, "dog": 24}
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_preparation_leaves_nothing_behind(source: Path, tmp_path: Path, how: signal.Signals) -> None:
+    out = tmp_path / "made" / "leaves.h5"
+    photo(5, (2400, 2000)).save(source / "oak" / "large.png")
+    for number in range(100):  # seconds of decoding
+        os.link(source / "oak" / "large.png", source / "oak" / f"large{number}.png")
+    with subprocess.Popen(
+        [sys.executable, "-m", "inksight", "data", "prepare", str(source), "--out", str(out)],
+        stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        while process.poll() is None and not any(out.parent.glob(".*/*.raw")):
+            time.sleep(0.01)
+        process.send_signal(how)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == (130 if how == signal.SIGINT else -how), errors
+    assert "Traceback" not in errors
+    if how == signal.SIGKILL:
+        assert any(out.parent.glob(".*/*.raw"))
+        prepare_photos(source, out, settings=PrepareSettings(image_size=32, per_class=10))
+        assert list(out.parent.iterdir()) == [out]
+    else:
+        assert not list(out.parent.iterdir())
