@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inksight.errors import BundleError, unknown
+from inksight.errors import BundleError, UsageError, unknown
 from inksight.serving.errors import NotReadyError
 
 
@@ -123,6 +123,15 @@ class LiveModels:
             # A new dict, so that readers need no lock and never see half a change.
             self._models = {**self._models, model.name: model}
             return old
+
+    def expect_new(self, model: LiveModel) -> None:
+        """Raise UsageError when a live model has this one's name already: nobody could ask for either."""
+        other = self._models.get(model.name)
+        if other is not None:
+            raise UsageError(
+                f"two models are named {model.name!r}: {other.reference} and {model.reference}",
+                hint="Serve one of them; an experiment (POST /v1/experiments) compares two versions.",
+            )
 
     def get(self, name: str | None = None) -> LiveModel:
         """Return a model by name (default: the first); raises NotFoundError, or NotReadyError while there is none."""

@@ -20,6 +20,7 @@ from inksight.data.ensure import find_dataset
 from inksight.errors import InksightError, UsageError
 from inksight.serving import logs
 from inksight.serving.app import create_app
+from inksight.serving.live import LiveModels
 from inksight.serving.race import MESSAGE_BYTES
 from inksight.serving.services import Services, log_failure
 from inksight.serving.sources import load_model
@@ -76,11 +77,14 @@ def serve(models: Sequence[str], settings: ServeSettings, *, on_start: Callable[
             raise shared.failure
         return
     storage = Storage()
-    for model in models:
+    tested = LiveModels()
+    for wanted in models:
         # A model that cannot be served must stop the command here: a worker that fails is started again and again.
-        release = load_model(storage, model).release
-        if release is not None:
-            release()
+        model = load_model(storage, wanted)
+        if model.release is not None:
+            model.release()
+        tested.expect_new(model)
+        tested.put(model)
     storage.close()
     started()
     with tempfile.TemporaryDirectory(prefix="inksight-metrics-") as folder:

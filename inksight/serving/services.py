@@ -96,7 +96,9 @@ class Services:
     async def _load(self) -> None:
         try:
             for wanted in self._wanted:
-                self.go_live(await asyncio.to_thread(load_model, self.storage, wanted))
+                model = await asyncio.to_thread(load_model, self.storage, wanted)
+                self.models.expect_new(model)
+                self.go_live(model)
         except InksightError as error:
             self.failure = error
         else:

@@ -213,6 +213,10 @@ def test_wrong_use_is_told_at_once(real_bundle: Path, tmp_path: Path) -> None:  
     assert "There is no model yet" not in missing.stderr, "the built-in one is"
     many = run("serve", "no-such-model", "--port", "0", "--workers", "2")
     assert many.returncode == 2
+    for workers in ("1", "2"):
+        twins = run("serve", str(real_bundle), str(real_bundle), "--port", "0", "--workers", workers)
+        assert twins.returncode == 2
+        assert twins.stderr.count("two models are named") == 1
     with serve(str(real_bundle)) as service:
         port = service.address.rsplit(":", 1)[1]
         taken = run("serve", str(real_bundle), "--port", port)
