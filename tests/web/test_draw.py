@@ -121,6 +121,30 @@ def test_undo_and_clear(visit: Callable[..., Any]) -> None:
     assert page.get_by_text("I am watching the pen.").is_visible(), "a late answer must not write on a blank sheet"
 
 
+def test_the_drawing_is_still_there_after_another_view(visit: Callable[..., Any]) -> None:
+    page = visit()
+    stroke(page, *LEFT)
+    stroke(page, (0.25, 0.2), (0.25, 0.8))
+    guessed(page, "left")
+    drawn = ink(page)
+    page.get_by_role("link", name="Models").click()
+    page.wait_for_selector(".models")
+    page.go_back()
+    guessed(page, "left")
+    assert ink(page) == drawn
+    page.get_by_role("button", name="Français").click()
+    guessed(page, "left")
+    assert ink(page) == drawn
+    with page.expect_response("**/v1/feedback"):
+        page.get_by_role("button", name="C’est ça").click()
+    page.keyboard.press("z")
+    assert 0 < ink(page) < drawn
+    page.keyboard.press("Delete")
+    page.get_by_role("link", name="Pictionary").click()
+    page.go_back()
+    assert page.get_by_text("Je regarde la plume.").is_visible()
+
+
 def test_a_dot_is_unsure(visit: Callable[..., Any]) -> None:
     page = visit()
     page.mouse.click(*place(page, 0.5, 0.5))

@@ -2,7 +2,8 @@
 //
 //   const sheet = new Sheet(canvas, { onchange: (strokes) => ... });
 //   sheet.strokes                          [[xs, ys, ts], ...] in units of a 1000 x 1000 sheet, milliseconds
-//   sheet.undo(); sheet.clear(); sheet.dispose();
+//   sheet.undo(); sheet.clear();
+//   const kept = sheet.dispose();          the drawing; new Sheet(canvas, { onchange, kept }) goes on with it
 //   sheet.weigh([1, 0.2, -0.4])            colours the strokes: red speaks for the answer, pale against it; null: ink again
 //
 // Widths vary with speed and pressure for the eye only; the model never sees them.
@@ -26,7 +27,8 @@ export class Sheet {
   #frame = 0;
   #onchange;
 
-  constructor(canvas, { onchange }) {
+  constructor(canvas, { onchange, kept = null }) {
+    if (kept) ({ strokes: this.strokes, widths: this.#widths, started: this.#started } = kept);
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d");
     this.#onchange = onchange;
@@ -73,6 +75,7 @@ export class Sheet {
     this.#abort.abort();
     cancelAnimationFrame(this.#frame);
     this.#observer.disconnect();
+    return { strokes: this.strokes, widths: this.#widths, started: this.#started };
   }
 
   // The drawing as a picture: ink on white whatever the theme, so that it can be printed and recognised elsewhere.

@@ -2,6 +2,7 @@
 //
 //   const pad = makePad({ onchange: (strokes) => ... }, extraTools);
 //   pad.element, pad.sheet, pad.paper      pad.open(true | false): may one draw on it?
+//   const kept = pad.dispose();            the drawing; makePad({ onchange, kept }) goes on with it
 
 import { h, icon } from "./dom.js";
 import { t } from "./i18n.js";
@@ -11,7 +12,7 @@ export function tool(name, text, onclick, title = text) {
   return h("button", { class: "tool", type: "button", title, "aria-label": title, onclick }, icon(name), h("span", {}, text));
 }
 
-export function makePad({ onchange }, ...tools) {
+export function makePad({ onchange, kept }, ...tools) {
   const canvas = h("canvas", { class: "ink", tabindex: 0, role: "img", "aria-label": t("draw.sheet") });
   const paper = h("div", { class: "paper" }, canvas);
   const undo = tool("undo", t("draw.undo"), () => sheet.undo());
@@ -19,7 +20,7 @@ export function makePad({ onchange }, ...tools) {
   const element = h("div", { class: "pad" }, paper, h("div", { class: "tools" }, undo, clear, h("span", { class: "gap" }), ...tools));
   let isOpen = false;
 
-  const sheet = new Sheet(canvas, { onchange: (strokes) => { enable(); onchange(strokes); } });
+  const sheet = new Sheet(canvas, { kept, onchange: (strokes) => { enable(); onchange(strokes); } });
 
   function enable() {
     undo.disabled = clear.disabled = !isOpen || sheet.strokes.length === 0;
@@ -42,7 +43,7 @@ export function makePad({ onchange }, ...tools) {
   open(false);
 
   return { element, paper, canvas, sheet, open,
-    dispose() { sheet.dispose(); removeEventListener("keydown", keys); } };
+    dispose() { removeEventListener("keydown", keys); return sheet.dispose(); } };
 }
 
 // The strokes as they are now, with times: the pen goes on, what is kept must not.

@@ -13,6 +13,8 @@ import { showBitmap } from "../stamp.js";
 
 export const id = "draw";
 
+let kept = null; // the drawing, for whoever looks at another view and comes back
+
 export function mount(root, { notice, status }) {
   let answer = null;
   let model = null; // its name; until it is known, the server's first one answers
@@ -26,7 +28,7 @@ export function mount(root, { notice, status }) {
   const savePicture = tool("save", t("draw.png"), async () => download(await sheet.picture(), "drawing.png"), t("draw.png.title"));
   const saveStrokes = tool("strokes", t("draw.strokes"), () =>
     download(new Blob([JSON.stringify({ strokes: sheet.strokes })], { type: "application/json" }), "drawing.json"), t("draw.strokes.title"));
-  const pad = makePad({ onchange: drawn }, savePicture, saveStrokes);
+  const pad = makePad({ onchange: drawn, kept }, savePicture, saveStrokes);
   const { sheet } = pad;
   pad.paper.prepend(invitation);
 
@@ -138,6 +140,7 @@ export function mount(root, { notice, status }) {
     if (gone) return;
     if (!found) return section.replaceWith(photosOnly());
     model = found.name;
+    if (sheet.strokes.length) guesser.ask(sheet.strokes);
     ({ classes } = await get(`v1/classes?model=${encodeURIComponent(model)}`).catch(() => ({ classes })));
     const ideas = [...classes].sort(() => Math.random() - 0.5).slice(0, 3).map(label);
     if (ideas.length === 3) invitation.lastChild.textContent = t("draw.ideas", { a: ideas[0], b: ideas[1], c: ideas[2] });
@@ -146,13 +149,13 @@ export function mount(root, { notice, status }) {
   learn();
   pad.open(true);
   show();
-  showBitmap(stamp, []);
+  themed();
 
   return () => {
     gone = true;
     clearTimeout(announceLater);
     guesser.forget();
-    pad.dispose();
+    kept = pad.dispose();
     removeEventListener("inksight:theme", themed);
   };
 }
