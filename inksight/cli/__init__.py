@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from inksight.cli.bench import bench
 from inksight.cli.compress import compress
@@ -19,7 +21,7 @@ from inksight.cli.drift import drift
 from inksight.cli.evaluate import evaluate
 from inksight.cli.export import export
 from inksight.cli.models import app as models_app
-from inksight.cli.output import print_error
+from inksight.cli.output import print_error, print_interrupted
 from inksight.cli.predict import predict
 from inksight.cli.quickstart import quickstart
 from inksight.cli.report import report
@@ -31,8 +33,22 @@ from inksight.cli.train_all import SpacedLists, train_all
 from inksight.cli.tune import tune
 from inksight.errors import InksightError, of_system
 
+
+class Verbs(TyperGroup):
+    """The root of all verbs: Ctrl-C in any of them ends with one line and exit code 130."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb; what its KeyboardInterrupt says, such as how to go on, stands behind the word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            print_interrupted(str(stop))
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
     name="inksight",
+    cls=Verbs,
     help="Train, judge, ship and keep improving classifiers of hand drawings and photos.",
     no_args_is_help=True,
     add_completion=False,
@@ -82,9 +98,6 @@ def main() -> None:
     except InksightError as error:
         print_error(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         # The reader (head, less) went away; writing the rest to nowhere keeps Python from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -58,8 +58,7 @@ def fetch(
         with progress:
             result = quickdraw.fetch(chosen.classes, settings=settings, progress=progress, strict=False)
     except KeyboardInterrupt:
-        say("what has arrived is kept; the same command goes on from there")
-        raise
+        raise KeyboardInterrupt("What has arrived is kept; the same command goes on from there.") from None
     if json:
         print_json(result.as_dict() | {"preset": chosen.name, "missing": chosen.missing, "renamed": chosen.renamed})
     elif result.paths:

@@ -44,6 +44,11 @@ def print_error(error: InksightError) -> None:
         print(f"  {error.hint}", file=sys.stderr)
 
 
+def print_interrupted(more: str) -> None:
+    """Print that Ctrl-C ended the command, and `more`, in place of a progress line that was under way."""
+    say(("\r\033[K" if sys.stderr.isatty() else "") + f"Interrupted. {more}".rstrip())
+
+
 def print_text(text: str) -> None:
     """Print a paragraph on standard output, at a terminal broken between words."""
     if sys.stdout.isatty():

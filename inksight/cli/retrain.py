@@ -33,8 +33,7 @@ def retrain(
     try:
         done = run(model, settings, progress=lambda stage, share: say(stage), quiet=as_json)
     except TrainingInterrupted:
-        say(f"stopped; go on with the same command: inksight retrain {model}")
-        raise typer.Exit(130) from None
+        raise KeyboardInterrupt(f"Go on with the same command: inksight retrain {model}") from None
     if as_json:
         print_json(done.as_dict())
     else:

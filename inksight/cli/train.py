@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from inksight.cli.options import settings_options
-from inksight.cli.output import JsonFlag, print_json, say
+from inksight.cli.output import JsonFlag, print_json
 from inksight.errors import UsageError
 from inksight.settings import TrainSettings
 
@@ -72,9 +72,7 @@ def train(
             data, model=model, run_dir=run_dir, resume=resume, config=config, model_options=model_options, **options
         )
     except TrainingInterrupted as stop:
-        words = shlex.join(["inksight", "train", data, "--run-dir", str(stop.folder), "--resume"])
-        say(f"stopped; go on with: {words}")
-        raise typer.Exit(130) from None
+        raise KeyboardInterrupt(how_to_go_on(data, stop.folder)) from None
     if not run.leads:
         return
     if as_json:
@@ -94,6 +92,11 @@ def train(
     bundle = shlex.quote(str(run.bundle))
     print(f"next     inksight serve {bundle}")
     print(f"         inksight predict {bundle} FILE...")
+
+
+def how_to_go_on(data: str, folder: str) -> str:
+    """Return the command that resumes a stopped training, as a sentence."""
+    return f"Go on with: {shlex.join(['inksight', 'train', data, '--run-dir', folder, '--resume'])}"
 
 
 def _model_name(model: str | None, backbone: str | None) -> str | None:

@@ -65,8 +65,7 @@ def train_all(
                 settings, training=tables.get("train"), tuning=tables.get("tune"), watch=watch, say=say,
             )  # fmt: skip
     except KeyboardInterrupt:
-        say("stopped; the same command goes on")
-        raise typer.Exit(130) from None
+        raise KeyboardInterrupt("What is done is kept; the same command goes on.") from None
     found, page = write_matrix_report(matrix, max_latency_ms=report.max_latency_ms)
     show(found, page, as_json=as_json)
     for failure in alike(found["failures"]):

@@ -30,7 +30,10 @@ def tune(
     from inksight.tuning.report import summary, write_report
     from inksight.workspace import workspace
 
-    found = search(data, model=model, settings=settings, say=say)
+    try:
+        found = search(data, model=model, settings=settings, say=say)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("What is done is kept; the same command goes on.") from None
     page = write_report(found, workspace().home / "reports" / f"study-{found.best.study}")
     if as_json:
         print_json({"report": str(page), **summary(found)})

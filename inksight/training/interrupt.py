@@ -10,10 +10,10 @@ from typing import Any, Self
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """The training was stopped by a signal after writing a checkpoint; `folder` is where it can be resumed."""
+    """The training was stopped by a signal; `folder` is its run's, where it can be resumed."""
 
     def __init__(self, folder: str) -> None:
-        super().__init__(f"training stopped; its state is in {folder}")
+        super().__init__(f"The training can be resumed in {folder}")
         self.folder = folder
 
 

@@ -247,6 +247,8 @@ def fit(
                 on_epoch(entry)
             if state.stopped:
                 progress.say(f"stopped early: no better epoch for {state.waited}; the best was {state.best_epoch}")
+        if group.any(interruption.asked):  # since the last step
+            raise TrainingInterrupted(str(folder))
     group.wait()
     model.load_state_dict(load_checkpoint(best)["model"])
     return state

@@ -34,6 +34,7 @@ from inksight.training.curves import draw_curves
 from inksight.training.device import choose_device, choose_dtype, set_up_torch
 from inksight.training.distributed import Group, process_group
 from inksight.training.feed import Feed, free_memory
+from inksight.training.interrupt import TrainingInterrupted
 from inksight.training.loop import Task, fit
 from inksight.training.mlflow_tracker import Mlflow, check_address
 from inksight.training.progress import Progress
@@ -138,10 +139,15 @@ def train(
                 if group.leads:
                     check_unused(folder)
                     described.write(folder)
-            return _run(
-                dataset, spec, described.model_options, settings, folder, group,
-                resume=resume, quiet=quiet, finish=finish, trackers=trackers, on_epoch=on_epoch, start=start,
-            )  # fmt: skip
+            try:
+                return _run(
+                    dataset, spec, described.model_options, settings, folder, group,
+                    resume=resume, quiet=quiet, finish=finish, trackers=trackers, on_epoch=on_epoch, start=start,
+                )  # fmt: skip
+            except TrainingInterrupted:
+                raise
+            except KeyboardInterrupt:  # before the first step or after the last, while it is judged and saved
+                raise TrainingInterrupted(str(folder)) from None
 
 
 def _run(

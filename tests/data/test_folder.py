@@ -426,6 +426,7 @@ def test_a_stopped_preparation_leaves_nothing_behind(source: Path, tmp_path: Pat
         _, errors = process.communicate(timeout=30)
     assert process.returncode == (130 if how == signal.SIGINT else -how), errors
     assert "Traceback" not in errors
+    assert errors.splitlines().count("Interrupted.") == (how == signal.SIGINT)
     if how == signal.SIGKILL:
         assert any(out.parent.glob(".*/*.raw"))
         prepare_photos(source, out, settings=PrepareSettings(image_size=32, per_class=10))

@@ -110,7 +110,7 @@ def test_stopped_and_resumed_it_ends_with_the_same_weights(tmp_path: Path) -> No
     stopped.send_signal(signal.SIGINT)
     _, err = stopped.communicate(timeout=90)
     assert stopped.returncode == 130
-    assert err.count("stopped; go on with") == 1
+    assert err.count("Interrupted. Go on with: ") == 1
     assert len(read_history(tmp_path / "stopped")) < 20
     resumed = start(data, tmp_path / "stopped", "--resume")
     _, err = resumed.communicate()

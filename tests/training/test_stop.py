@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from inksight.training import TrainingInterrupted, train, trainer
+from inksight.training import TrainingInterrupted, loop, train, trainer
 from inksight.training.checkpoints import load_checkpoint
 from inksight.training.progress import Progress
 from inksight.training.trackers import read_history
@@ -51,6 +51,40 @@ def test_stopped_between_the_last_batch_and_the_end_of_an_epoch(
             del entry["seconds"], entry["images_per_second"]
     assert histories[0] == histories[1]
     assert histories[0][-1]["step"] == (max_steps or 16)
+
+
+@pytest.mark.parametrize("where", ["_feeds", "_judge_and_save"])
+def test_stopped_before_or_after_the_loop_it_can_be_resumed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    data = write_bars(tmp_path / "bars.h5", counts=(40, 40))
+    options: dict[str, Any] = {"epochs": 1, "tensorboard": False, "threads": 1, "quiet": True}
+
+    def ctrl_c(*rest: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, where, ctrl_c)
+        with pytest.raises(TrainingInterrupted, match="resumed in") as stop:
+            train(data, model="simple_cnn", run_dir=tmp_path / "run", **options)
+    assert stop.value.folder == str(tmp_path / "run")
+    assert train(data, model="simple_cnn", run_dir=tmp_path / "run", resume=True, **options).bundle.is_dir()
+
+
+def test_stopped_in_the_last_validation_it_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_bars(tmp_path / "bars.h5", counts=(40, 40))
+    plain = loop._measure
+
+    def measure(*rest: Any, **named: Any) -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return plain(*rest, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_measure", measure)
+        with pytest.raises(TrainingInterrupted):
+            train(data, model="simple_cnn", run_dir=tmp_path / "run", epochs=1, tensorboard=False, quiet=True)
+    assert not (tmp_path / "run" / "bundle").exists()
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")["state"]["epoch"] == 1
 
 
 def test_steps_end_a_training_within_a_pass_and_at_the_lowest_rate(tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from inksight import models
 from inksight.bundle.graph import to_onnx
 from inksight.bundle.network import Network
+from inksight.cli import app
 from inksight.config import resolve
 from inksight.data import DatasetWriter
 from inksight.errors import ConflictError, NotFoundError, TrainingError, UnavailableError, UsageError
@@ -200,8 +202,10 @@ def test_a_stopped_trial_does_not_count(dataset: Path, monkeypatch: pytest.Monke
         return planted(data, **rest)
 
     monkeypatch.setattr(trial, "train", stopped_once)
-    with pytest.raises(KeyboardInterrupt):
-        tune(dataset, model="simple_cnn", trials=3, epochs=1, pruner="none")
+    words = ["tune", str(dataset), "--model", "simple_cnn", "--trials", "3", "--epochs", "1", "--pruner", "none"]
+    stopped = CliRunner().invoke(app, words)
+    assert stopped.exit_code == 130
+    assert stopped.stderr.endswith("Interrupted. What is done is kept; the same command goes on.\n")
     found = tune(dataset, model="simple_cnn", trials=3, epochs=1, pruner="none")
     assert found.counts == {"complete": 3, "stopped": 1}
     assert found.done == 3
