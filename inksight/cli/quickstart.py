@@ -11,6 +11,7 @@ import typer
 
 from inksight.cli.options import settings_options
 from inksight.cli.output import say
+from inksight.cli.train import how_to_go_on
 from inksight.config import resolve
 from inksight.settings import ServeSettings
 
@@ -25,10 +26,13 @@ def quickstart(
 ) -> None:
     """Train on the embedded digits, judge, save a bundle, and serve it beside the built-in model for drawings."""
     settings = resolve(ServeSettings, file=config, options=options)
-    from inksight.training import train
+    from inksight.training import TrainingInterrupted, train
 
     say("1/3  training a small network on 5,000 handwritten digits")
-    run = train("digits", model="sketchnet-s", epochs=epochs, name="quickstart")
+    try:
+        run = train("digits", model="sketchnet-s", epochs=epochs)
+    except TrainingInterrupted as stop:
+        raise KeyboardInterrupt(how_to_go_on("digits", stop.folder)) from None
     low, high = run.metrics["accuracy_interval"]
     say(f"2/3  judged on {run.metrics['samples']} digits it never saw: {run.metrics['accuracy']:.1%} right")
     say(f"     (95 % interval {low:.1%} to {high:.1%}); report: {run.folder / 'report' / 'report.html'}")

@@ -1,0 +1,41 @@
+"""Quickstart: it works as often as one likes, and says how to go on when it was stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from inksight.cli import app
+from inksight.training import trainer
+from inksight.workspace import workspace
+from tests.training.made import write_bars
+
+WORDS = ["quickstart", "--epochs", "1", "--no-serve"]
+
+
+def test_it_can_be_run_again() -> None:
+    write_bars(workspace().dataset_path("digits"), counts=(40, 40))
+    for _ in range(2):
+        done = CliRunner().invoke(app, WORDS)
+        assert done.exit_code == 0, done.output
+    assert len(list(workspace().runs.glob("*/bundle/model.onnx"))) == 2
+
+
+def test_stopped_it_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bars(workspace().dataset_path("digits"), counts=(40, 40))
+
+    def ctrl_c(*rest: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "_judge_and_save", ctrl_c)
+        stopped = CliRunner().invoke(app, WORDS)
+    assert stopped.exit_code == 130
+    [run] = workspace().runs.iterdir()
+    last = stopped.stderr.splitlines()[-1]
+    assert last == f"Interrupted. Go on with: inksight train digits --run-dir {run} --resume"
+    assert CliRunner().invoke(app, last.partition(": inksight ")[2].split()).exit_code == 0
