@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from inksight.cli.output import JsonFlag, print_json, print_table
+from inksight.cli.output import JsonFlag, print_json, print_table, say
 
 
 def list_presets(
@@ -15,11 +15,13 @@ def list_presets(
 ) -> None:
     """List the named datasets, or the classes of one.
 
-    Your own presets are the TOML files in <home>/presets.
+    Your own presets are the TOML files in <home>/presets; what is wrong with a broken one is told.
     """
     from inksight.data import presets
 
-    chosen = [presets.load(name)] if name else [presets.load(each) for each in presets.names()]
+    chosen, broken = ([presets.load(name)], {}) if name else presets.survey()
+    for error in broken.values():
+        say(f"warning: {error.message}")
     if json:
         print_json(
             [
@@ -35,6 +37,7 @@ def list_presets(
                 }
                 for preset in chosen
             ]
+            + [{"name": each, "kind": None, "classes": [], **error.as_dict()} for each, error in broken.items()]
         )
     elif name:
         preset = chosen[0]

@@ -124,7 +124,10 @@ def _settings(preset: Mapping[str, Any], config: Path | None, options: Mapping[s
 def _is_photos(source: str | Path) -> bool:
     """Whether a source is photos rather than a preset; also of a path that can only be meant so and is none."""
     path = Path(source).expanduser()
-    return str(source) not in presets.names() and (is_source(path) or path.exists() or os.sep in str(source))
+    known, broken = presets.survey()
+    if str(source) in broken or any(preset.name == str(source) for preset in known):
+        return False
+    return is_source(path) or path.exists() or os.sep in str(source)
 
 
 def ensure_dataset(data: str | Path, *, progress: Progress = no_progress) -> Path:

@@ -63,14 +63,26 @@ class DatasetPreset:
 
 def names() -> list[str]:
     """Return the names of all dataset presets, the package's and the user's, sorted by kind and size."""
-    presets = [load(name) for name, path in _paths().items() if "dataset" in _read(path)]
-    return [p.name for p in sorted(presets, key=lambda p: (KINDS.index(p.kind), len(p.classes), p.name))]
+    return [preset.name for preset in survey()[0]]
+
+
+def survey() -> tuple[list[DatasetPreset], dict[str, UsageError]]:
+    """Return all dataset presets, sorted by kind and size, and by its name what is wrong with each broken file."""
+    presets: list[DatasetPreset] = []
+    broken: dict[str, UsageError] = {}
+    for name, path in _paths().items():
+        try:
+            if "dataset" in _read(path):
+                presets.append(_parse(name, path))
+        except UsageError as error:
+            broken[name] = error
+    return sorted(presets, key=lambda p: (KINDS.index(p.kind), len(p.classes), p.name)), broken
 
 
 def load(name: str) -> DatasetPreset:
     """Return the preset of that name; `name+class+class` adds classes to it, `class+class` makes one of its own.
 
-    Raises NotFoundError with the nearest names for an unknown preset or class, DataError for a broken file.
+    Raises NotFoundError with the nearest names for an unknown preset or class, UsageError for a broken file.
     """
     base, *extra = (part.strip() for part in name.split("+"))
     paths = _paths()
@@ -81,7 +93,7 @@ def load(name: str) -> DatasetPreset:
             raise NotFoundError(
                 f"{base!r} is a class, not a preset", hint=f"Name at least two, as in {base}+dragon, or a preset."
             )
-        raise unknown("preset", base, [n for n, path in paths.items() if "dataset" in _read(path)])
+        raise unknown("preset", base, names())
     preset = _parse(base, paths[base])
     return select(preset, add=extra) if extra else preset
 
@@ -170,7 +182,7 @@ _CACHE: dict[tuple[Path, int], dict[str, Any]] = {}
 
 
 def _read(path: Path) -> dict[str, Any]:
-    key = (path, path.stat().st_mtime_ns)
+    key = (path, path.stat().st_mtime_ns if path.exists() else 0)
     if key not in _CACHE:
         _CACHE[key] = read_toml(path)
     return _CACHE[key]
@@ -180,25 +192,31 @@ def _parse(name: str, path: Path) -> DatasetPreset:
     options = dict(_read(path))
     table = options.pop("dataset")
     if not isinstance(table, dict):
-        raise DataError(
+        raise UsageError(
             f"preset {path}: dataset = {table!r} is not a table", hint="Write [dataset] and its keys below."
         )
-    check_sections(options, f"preset {path}")
+    try:
+        check_sections(options, f"preset {path}")
+    except NotFoundError as error:  # of a section, not of the preset: callers do without a preset that is not there
+        raise UsageError(error.message, hint=error.hint) from None
     table = dict(table)
     kind, summary = table.pop("kind", ""), table.pop("summary", "")
     words, source = table.pop("classes", []), table.pop("source", "")
     renamed = table.pop("renamed", {})
     if kind not in KINDS:
-        raise DataError(f"preset {path}: kind = {kind!r} is not valid", hint=f"Choose one of: {', '.join(KINDS)}")
+        raise UsageError(f"preset {path}: kind = {kind!r} is not valid", hint=f"Choose one of: {', '.join(KINDS)}")
     if table:
-        raise DataError(
+        raise UsageError(
             f"preset {path}: [dataset] has unknown keys: {', '.join(table)}",
             hint="Known keys: kind, summary, classes, source, renamed",
         )
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise DataError(f"preset {path}: classes must be a list of names")
+        raise UsageError(f"preset {path}: classes must be a list of names")
+    texts = (summary, source, *renamed.values()) if isinstance(renamed, dict) else (None,)
+    if not all(isinstance(text, str) for text in texts):
+        raise UsageError(f"preset {path}: summary and source must be texts, renamed a table of texts")
     if kind == "photo" and not source:
-        raise DataError(f"preset {path}: kind photo needs a source", hint="Add source = 'a folder of pictures'.")
+        raise UsageError(f"preset {path}: kind photo needs a source", hint="Add source = 'a folder of pictures'.")
     missing: tuple[str, ...] = ()
     if kind == "quickdraw":
         spelled = [renamed.get(word, word) for word in words]

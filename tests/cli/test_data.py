@@ -32,6 +32,28 @@ def test_list() -> None:
     assert "dolphin" in inksight("data", "list", "quickdraw10").stdout
 
 
+def test_a_broken_preset_is_told_beside_the_others(home: Path) -> None:
+    (home / "presets").mkdir()
+    path = home / "presets" / "leaves.toml"
+    path.write_text('[dataset]\nkind = "photo\n')
+    done = inksight("data", "list")
+    assert done.returncode == 0
+    assert "quickdraw10" in done.stdout
+    assert "leaves" not in done.stdout
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"warning: settings file '{path}' is not valid TOML: ")
+    assert "line 2" in line
+    listed = json.loads(inksight("data", "list", "--json").stdout)
+    [broken] = [entry for entry in listed if "error" in entry]
+    assert broken["name"] == "leaves"
+    assert line == f"warning: {broken['error']['message']}"
+    assert len(listed) > 9
+    for words in (["data", "list", "leaves"], ["data", "prepare", "leaves"], ["train", "leaves"]):
+        asked = inksight(*words)
+        assert asked.returncode == 2
+        assert str(path) in asked.stderr
+
+
 def test_fetch_with_one_more_class(tmp_path: Path) -> None:
     url = bucket(tmp_path / "bucket")
     words = ["data", "fetch", "--classes", "cat,dog", "--add", "dragon", "--per-class", "10", "--base-url", url]

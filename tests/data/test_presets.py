@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from inksight.data import presets
+from inksight.data.ensure import ensure_dataset
 from inksight.errors import DataError, NotFoundError, UsageError
 
 QUICKDRAW10 = "cat, dolphin, moon, alarm clock, banana, airplane, circle, door, donut, eye"
@@ -140,6 +141,8 @@ def test_where_photos_are_looked_for(home: Path) -> None:
         ('[dataset]\nkind = "photo"\n', "needs a source"),
         ('[dataset]\nkind = "photo"\nsource = "x"\ncolour = 1\n', "unknown keys: colour"),
         ('[dataset]\nkind = "photo"\nsource = "x"\nclasses = "a"\n', "classes must be a list"),
+        ('[dataset]\nkind = "photo"\nsource = 3\n', "source must be texts"),
+        ('[dataset]\nkind = "quickdraw"\nrenamed = "cat"\n', "renamed a table"),
         ("[dataset\n", "not valid TOML"),
         ("dataset = 3\n", "dataset = 3 is not a table"),
         ('[dataset]\nkind = "quickdraw"\nclasses = ["cat", "dog"]\n[trian]\nepochs = 3\n', "unknown section 'trian'"),
@@ -147,6 +150,21 @@ def test_where_photos_are_looked_for(home: Path) -> None:
 )
 def test_a_broken_preset_is_named(home: Path, text: str, message: str) -> None:
     write(home, "broken", text)
-    with pytest.raises((DataError, UsageError), match=message) as caught:
+    with pytest.raises(UsageError, match=message) as caught:
         presets.load("broken")
     assert "broken.toml" in caught.value.message
+    assert not isinstance(caught.value, NotFoundError)  # a training would do without a preset that is not there
+    assert "broken" not in presets.names()
+    assert presets.load("quickdraw10").classes
+
+
+def test_whoever_asks_for_no_broken_preset_does_not_mind_it(home: Path, tmp_path: Path) -> None:
+    write(home, "broken", "[dataset]\nkind = film\n")
+    (home / "presets/gone.toml").symlink_to(tmp_path / "nowhere.toml")
+    with pytest.raises(NotFoundError, match="unknown preset 'quickdraw21'"):
+        presets.load("quickdraw21")
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(DataError, match="no pictures in class folders"):
+        ensure_dataset(tmp_path / "photos")
+    with pytest.raises(UsageError, match=r"broken\.toml' is not valid TOML: .*line 2"):
+        ensure_dataset("broken")
