@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 
 from inksight.data.dataset import Dataset, DatasetWriter
 from inksight.data.duplicates import Sketches, cluster, join, near_pairs, sketch
@@ -39,6 +39,9 @@ LEFT_OUT = {
     "conflict": "near corrections of both sides",
 }
 """Why a correction is not learnt from; the page has the same codes in its languages."""
+
+OUT = "out"
+"""The side of a correction whose drawing is of no use, until the next retraining looks again."""
 
 _BLOCK = 2_000
 _MOST_REPEATS = 20
@@ -78,15 +81,16 @@ def gather(database: Database, model: str, base: Dataset) -> Additions:
     query = select(Correction).where(Correction.model == model, Correction.state.in_(("accepted", "relabelled")))
     with database.read() as session:
         rows = list(session.scalars(query.order_by(Correction.reviewed_at, Correction.id)))
-    items, left_out = _readable(rows, base)
+    items, left_out, useless = _readable(rows, base)
     dealt, conflicting = _deal(items, base)
     if conflicting:
-        left_out["conflict"] += conflicting
+        left_out["conflict"] += len(conflicting)
     with database.write() as session:
-        for item in dealt:
+        sides = {item.id: item.split for item in dealt} | dict.fromkeys([*useless, *conflicting], OUT)
+        for number, side in sides.items():
             # Unless another retraining was faster: sides are for good.
-            where = (Correction.id == item.id, Correction.split.is_(None))
-            session.execute(update(Correction).where(*where).values(split=item.split))
+            where = (Correction.id == number, or_(Correction.split.is_(None), Correction.split == OUT))
+            session.execute(update(Correction).where(*where).values(split=side))
         ids = [item.id for item in dealt]
         kept = {row.id: row.split for row in session.scalars(select(Correction).where(Correction.id.in_(ids)))}
     return Additions([replace(item, split=kept[item.id]) for item in dealt], dict(left_out))
@@ -132,9 +136,13 @@ def mark_learnt(database: Database, items: Sequence[Addition], version: str) -> 
             session.execute(update(Correction).where(Correction.id.in_(ids)).values(learnt_in=version))
 
 
-def _readable(rows: Sequence[Correction], base: Dataset) -> tuple[list[Addition], Counter[str]]:
-    """Return the corrections that fit the dataset, one per picture, in the order of their ids."""
+def _readable(rows: Sequence[Correction], base: Dataset) -> tuple[list[Addition], Counter[str], list[int]]:
+    """Return the corrections that fit the dataset, one per picture, in the order of their ids.
+
+    With them how many are left out, and the ids of those whose drawing cannot be used.
+    """
     left_out: Counter[str] = Counter()
+    useless: list[int] = []
     found: dict[bytes, Addition] = {}
     for row in rows:
         if not row.input:
@@ -147,31 +155,33 @@ def _readable(rows: Sequence[Correction], base: Dataset) -> tuple[list[Addition]
             image = image_of(row.input, base.image_shape)
         except DataError:
             left_out["unreadable"] += 1
+            useless.append(row.id)
             continue
         if not image.any():
             left_out["blank"] += 1
+            useless.append(row.id)
             continue
         before = found.get(image.tobytes())
         left_out["repeated"] += before is not None
         # The one that got its side first stands for all: its side is the one that counts.
-        row_id, split, learnt_in = row.id, row.split, row.learnt_in
+        row_id, split, learnt_in = row.id, None if row.split == OUT else row.split, row.learnt_in
         if before is not None and (before.split or not split):
             row_id, split, learnt_in = before.id, before.split, before.learnt_in
         found[image.tobytes()] = Addition(row_id, row.final_label, image, split, learnt_in)
-    return sorted(found.values(), key=lambda item: item.id), +left_out
+    return sorted(found.values(), key=lambda item: item.id), +left_out, useless
 
 
-def _deal(items: list[Addition], base: Dataset) -> tuple[list[Addition], int]:
-    """Give each correction a side; return them, and how many are left out since they are near to both sides."""
+def _deal(items: list[Addition], base: Dataset) -> tuple[list[Addition], list[int]]:
+    """Give each correction a side; return them, and the ids of those left out since they are near to both sides."""
     if not items:
-        return [], 0
+        return [], []
     groups, near_test, near_val = _near(items, base)
     count = {name: Counter[str]() for name in base.classes}
     for item in items:
         if item.split:
             count[item.label][item.split] += 1
     dealt: list[Addition] = []
-    conflicting = 0
+    conflicting: list[int] = []
     for group in dict.fromkeys(groups.tolist()):
         members = [index for index in range(len(items)) if groups[index] == group]
         sides = {items[index].split for index in members} - {None}
@@ -183,7 +193,7 @@ def _deal(items: list[Addition], base: Dataset) -> tuple[list[Addition], int]:
         for index in members:
             item = items[index]
             if len(sides) > 1 and (item.split is None or (near_test[index] and item.split != "test")):
-                conflicting += 1
+                conflicting.append(item.id)
                 continue
             if item.split is None:
                 count[item.label][str(side)] += 1

@@ -209,7 +209,7 @@ class Correction(Base):
     final_label: Mapped[str | None] = mapped_column(String(200))
     reviewer: Mapped[str | None] = mapped_column(String(100))
     reviewed_at: Mapped[datetime | None]
-    split: Mapped[str | None] = mapped_column(String(10))  # train, val or test, for good once it was dealt
+    split: Mapped[str | None] = mapped_column(String(10))  # train, val, test: for good once dealt; out: of no use
     learnt_in: Mapped[str | None] = mapped_column(String(200))  # the newest version that was trained on it
 
 

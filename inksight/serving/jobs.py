@@ -77,8 +77,8 @@ class Workshop:
     def to_learn(self) -> dict[str, int]:
         """Count, by registered model, the accepted drawings that a retrain could learn from and its version has not.
 
-        Each drawing once, and only with a label that the version knows. Blank sheets and near-duplicates of what it is
-        judged by are counted: only the retrain itself looks at the drawings.
+        Each drawing once, and only with a label that the version knows. Only a retrain looks at the drawings: blank
+        sheets and near-duplicates of both sides are counted until one has left them out.
         """
         tables, registry = self._storage.tables, self._storage.registry
         table = tables.Correction

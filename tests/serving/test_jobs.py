@@ -12,16 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from inksight import registry
+from inksight.data import open_dataset
 from inksight.errors import ConflictError, NotFoundError
+from inksight.improve.retrain import retrain
 from inksight.registry import jobs as bookkeeping
 from inksight.registry.jobs import LOST, LOST_SECONDS, Jobs
 from inksight.registry.tables import Correction, Job, Model, now
 from inksight.serving import create_app
+from inksight.settings import RetrainSettings
 from tests.improve.planted import MODEL, correct, rings, store_with_model
 from tests.serving.conftest import HalvesClassifier, ready
 from tests.serving.test_admin import bearer
@@ -135,6 +139,22 @@ def test_only_what_a_retrain_would_learn_is_counted(home: Path, tmp_path: Path) 
                 update(Correction).where(Correction.id.in_(learnt)).values(split="train", learnt_in=f"{MODEL}:1")
             )
         assert client.get("/v1/jobs").json()["to_learn"] == {MODEL: 5}
+        useless = correct(store, np.zeros((1, 28, 28), np.uint8)) + correct(store, rings(1, seed=4)[:, :9])
+        with open_dataset(tmp_path / "bars.h5") as base:
+            judged_by = base.images("test")[:1]
+        correct(store, judged_by, "upright", split="train", learnt_in=f"{MODEL}:1")
+        judged_by[:, 1, 1] ^= 255
+        useless += correct(store, judged_by, "upright")
+        assert client.get("/v1/jobs").json()["to_learn"] == {MODEL: 8}
+        for _ in range(2):
+            done = retrain(MODEL, RetrainSettings(at_least=1000), store=store)
+            left_out = done.corrections["left_out"]
+            assert [left_out[why] for why in ("blank", "unreadable", "conflict")] == [1, 1, 2]
+        with store.database.read() as session:
+            sides = {row.id: row.split for row in session.scalars(select(Correction))}
+        assert {sides[number] for number in useless} == {"out"}
+        train = done.corrections["new"]
+        assert train <= client.get("/v1/jobs").json()["to_learn"][MODEL] <= 5, "what a retrain left out is not offered"
     store.close()
 
 
