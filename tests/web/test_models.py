@@ -118,6 +118,24 @@ def test_many_classes_stay_readable(visit: Callable[..., Any]) -> None:
     expect(page.get_by_text("served from a folder")).to_have_count(0)
 
 
+def test_a_tab_shows_no_other_models_record_while_the_server_is_away(browser: Any, served: tuple[str, str]) -> None:
+    page = browser.new_context(locale="en-GB").new_page()
+    page.goto(served[0] + "#/models")
+    enter(page, served[1])
+    expect(page.locator(".matrix")).to_be_visible()
+    page.route("**/v1/**", lambda route: route.abort())
+    press(page, "many-40")
+    expect(page.locator(".headline .word")).to_have_text("many-40")
+    expect(page.locator(".record")).to_have_text("The server does not answer. Trying again …")
+    assert page.locator(".matrix, .tally, .versions").count() == 0
+    press(page, "doodle")
+    page.unroute("**/v1/**")
+    expect(page.locator(".matrix")).to_be_visible()
+    expect(page.locator(".headline .word")).to_have_text("doodle")
+    expect(page.locator(".version-list li").first).to_be_visible()
+    page.context.close()
+
+
 def test_what_the_program_noted_is_said_in_french(visit: Callable[..., Any], served: tuple[str, str]) -> None:
     page = visit(path="#/models", locale="fr-FR")
     page.locator(".gate input").fill(served[1])

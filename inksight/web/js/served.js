@@ -4,20 +4,21 @@
 //   const models = await servedModels();               their summaries, as soon as they are loaded
 //   const model = await drawingModel(() => gone);      its summary; null: only photos are judged here
 //   section.replaceWith(photosOnly());
+//   await pause();                                     before asking a server again that does not answer
 
 import { get } from "./api.js";
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
 import { button } from "./parts.js";
 
-const PAUSE = 1000;
+export const pause = () => new Promise((resolve) => setTimeout(resolve, 1000));
 
 export async function servedModels({ gone = () => false, failed = () => {} } = {}) {
   for (;;) {
-    const { models } = await get("v1/models").catch(() => { failed(); return { models: [] }; });
+    const { models } = await get("v1/models").catch((error) => { failed(error); return { models: [] }; });
     if (models.length || gone()) return models;
     // The models are still being loaded.
-    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    await pause();
   }
 }
 

@@ -7,6 +7,7 @@ import { h } from "../dom.js";
 import { number, percent, t } from "../i18n.js";
 import { classTable, numbers } from "../metrics.js";
 import { button, facts, reason } from "../parts.js";
+import { pause, servedModels } from "../served.js";
 import { versionsPart } from "../versions.js";
 
 export const id = "models";
@@ -18,23 +19,41 @@ export function mount(root, { notice }) {
   const desk = h("div");
   root.append(h("section", { class: "models" }, tabs, head, h("div", { class: "columns" }, sheet, desk)));
   let name = null;
+  let turn = 0; // which tab was pressed last; what comes late for another one is dropped
   let gone = false;
 
   async function open(wanted) {
+    const mine = (turn += 1);
     name = wanted;
     for (const tab of tabs.children) tab.setAttribute("aria-pressed", String(tab.textContent === name));
-    desk.replaceChildren(versionsPart({ model: name, onlook: (version) => show(version), onmoved: refresh, notice }));
-    await refresh();
+    head.replaceChildren(h("h1", { class: "word" }, name));
+    for (const part of [sheet, desk]) part.replaceChildren();
+    for (;;) {
+      try {
+        await refresh();
+        break;
+      } catch (error) {
+        if (gone || mine !== turn) return;
+        tell(error);
+        if (error.status !== 0 && error.status !== 503) return;
+      }
+      await pause();
+    }
+    if (gone || mine !== turn) return;
+    desk.replaceChildren(versionsPart({ model: name, onlook: (version) => show(version), notice,
+      onmoved: () => refresh().catch((error) => gone || notice(reason(error), "bad")) }));
   }
 
   async function refresh() {
-    const wanted = name;
-    try {
-      const found = await get(`v1/models/${encodeURIComponent(wanted)}`);
-      if (!gone && wanted === name) show({ ...found, live: true });
-    } catch (error) {
-      if (!gone) notice(reason(error), "bad");
-    }
+    const asked = turn;
+    const found = await get(`v1/models/${encodeURIComponent(name)}`);
+    if (!gone && asked === turn) show({ ...found, live: true });
+  }
+
+  // Why there is no record; said once, however often it is asked for.
+  function tell(error) {
+    const text = error.status === 0 ? t("status.offline") : reason(error);
+    if (sheet.textContent !== text) sheet.replaceChildren(h("p", { role: "status" }, text));
   }
 
   function show(model) {
@@ -63,9 +82,8 @@ export function mount(root, { notice }) {
   }
 
   async function learn() {
-    const { models } = await get("v1/models").catch(() => ({ models: [] }));
+    const models = await servedModels({ gone: () => gone, failed: tell });
     if (gone) return;
-    if (!models.length) return setTimeout(learn, 1000);
     tabs.hidden = models.length < 2;
     tabs.replaceChildren(...models.map((model) => button("quiet", model.name, () => open(model.name))));
     const asked = decodeURIComponent(location.hash.split("/")[2] ?? "");
