@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inksight.config import option_name
 from inksight.errors import ConflictError, NotFoundError, UsageError
 from inksight.workspace import workspace, write_json
 
@@ -70,40 +71,49 @@ def check_unused(folder: Path) -> None:
 FREE_SETTINGS = frozenset({"name", "checkpoint_every", "tensorboard", "mlflow"})
 
 
-def latest_run(model: str, sha256: str, settings: dict[str, Any]) -> Path:
-    """Return the newest run of this model on these data with these settings; raises NotFoundError if there is none."""
+def latest_run(wanted: RunDescription) -> Path:
+    """Return the newest run with the same data, model, its options and settings; raises NotFoundError if none has."""
     folders = sorted(
         (path.parent for path in workspace().runs.glob("*/settings.json")),
         key=lambda folder: (folder / "settings.json").stat().st_mtime,
         reverse=True,
     )
-    for folder in folders:
-        run = read_run(folder)
-        if run.model == model and run.dataset["sha256"] == sha256 and not differences(run.settings, settings):
+    runs = {folder: read_run(folder) for folder in folders}
+    for folder, run in runs.items():
+        if not differences(run, wanted):
             return folder
-    raise NotFoundError(
-        f"there is no run of {model} with these data and settings to resume",
-        hint="Repeat the command of the run with --resume added, or start without --resume.",
-    )
+    hint = "Repeat the command of the run with --resume added, or start without --resume."
+    for folder, run in runs.items():
+        if (run.model, run.dataset["sha256"]) == (wanted.model, wanted.dataset["sha256"]):
+            hint = f"{folder.name} had other settings: {', '.join(differences(run, wanted))}. {hint}"
+            break
+    raise NotFoundError(f"there is no run of {wanted.model} with these data and settings to resume", hint=hint)
 
 
-def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return the settings that differ and matter, as text: --epochs 10 (was 15)."""
-    return [
-        f"--{name.replace('_', '-')} {now.get(name)} (was {before.get(name)})"
-        for name in sorted({*before, *now} - FREE_SETTINGS)
-        if before.get(name) != now.get(name)
+def differences(before: RunDescription, now: RunDescription) -> list[str]:
+    """Return what differs between two runs and matters, as text: --epochs 10 (was 15)."""
+    names = sorted({*before.settings, *now.settings} - FREE_SETTINGS)
+    changes = [
+        f"{option_name(name)} {now.settings.get(name)} (was {before.settings.get(name)})"
+        for name in names
+        if before.settings.get(name) != now.settings.get(name)
     ]
+    if before.model != now.model:
+        changes.append(f"--model {now.model} (was {before.model})")
+    else:
+        changes += [
+            f"--option {name}={now.model_options.get(name)} (was {before.model_options.get(name)})"
+            for name in sorted({*before.model_options, *now.model_options})
+            if before.model_options.get(name) != now.model_options.get(name)
+        ]
+    if before.dataset["sha256"] != now.dataset["sha256"]:
+        changes.append(f"other images: {now.dataset['name']} (was {before.dataset['name']})")
+    return changes
 
 
 def check_same(before: RunDescription, now: RunDescription) -> None:
     """Raise ConflictError unless a run to be resumed was started with the same data, model and settings."""
-    changes = differences(before.settings, now.settings)
-    changes += differences(before.model_options, now.model_options)
-    if before.model != now.model:
-        changes.append(f"--model {now.model} (was {before.model})")
-    if before.dataset["sha256"] != now.dataset["sha256"]:
-        changes.append(f"other images: {now.dataset['name']} (was {before.dataset['name']})")
+    changes = differences(before, now)
     if changes:
         raise ConflictError(
             f"the run was started with other settings: {', '.join(changes)}",

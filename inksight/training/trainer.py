@@ -124,15 +124,16 @@ def train(
                 check_address(settings.mlflow)
             if group.leads:
                 remember(dataset.sha256, dataset.path)
+            begun = stored.model_options if stored and stored.model == spec.name else {}
             described = RunDescription(
                 data=str(path),
                 dataset={"name": dataset.name, "sha256": dataset.sha256},
                 model=spec.name,
-                model_options=_model_options(spec, settings, stored.model_options if stored else model_options or {}),
+                model_options=_model_options(spec, settings, {**begun, **(model_options or {})}),
                 settings=as_dict(settings),
             )
             if resume:
-                folder = folder or latest_run(spec.name, dataset.sha256, described.settings)
+                folder = folder or latest_run(described)
                 check_same(read_run(folder), described)
             else:
                 folder = Path(group.tell(str(folder or new_folder(settings.name, f"{dataset.name}-{spec.name}"))))

@@ -144,6 +144,23 @@ def test_resuming_finds_the_run_by_its_settings_or_name(data: Path) -> None:
         train(data, name="mine", resume=True, model="convnet")
 
 
+def test_a_run_with_other_options_of_the_model_is_another_run(data: Path) -> None:
+    options: dict[str, Any] = {**ONLY, "model": "balanced_cnn", "epochs": 1}
+    plain = train(data, **options)
+    other = train(data, model_options={"dropout_2": "0.1"}, **options)
+    assert train(data, resume=True, **options).folder == plain.folder
+    assert train(data, resume=True, model_options={"dropout_2": "0.1"}, **options).folder == other.folder
+    with pytest.raises(NotFoundError, match="no run of balanced_cnn") as caught:
+        train(data, resume=True, model_options={"dropout_2": "0.2"}, **options)
+    assert f"{other.folder.name} had other settings: --option dropout_2=0.2 (was 0.1)." in caught.value.hint
+    # In a folder that is named, the run's own options need not be repeated, but contradicting them is no resuming.
+    assert train(data, run_dir=other.folder, resume=True, quiet=True, finish=False).folder == other.folder
+    with pytest.raises(ConflictError, match=r"--option dropout_2=0\.2 \(was 0\.1\)"):
+        train(data, run_dir=other.folder, resume=True, quiet=True, model_options={"dropout_2": "0.2"})
+    with pytest.raises(ConflictError, match="--model simple_cnn"):
+        train(data, run_dir=other.folder, resume=True, quiet=True, model="simple_cnn")
+
+
 def test_resuming_a_run_that_was_killed_before_it_began(
     data: Path, run: TrainingRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
