@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from inksight.errors import ConflictError, NotFoundError
-from inksight.registry import gates
+from inksight.registry import gates, notes
 from inksight.registry.copies import local_copy
 from inksight.registry.store import Store
 from inksight.registry.tables import Alias, Move, VersionRow, now
@@ -64,6 +64,7 @@ class PastMove:
     forced: bool
     gates: list[dict[str, Any]]
     note: str
+    own_note: dict[str, Any] | None
     at: datetime
 
 
@@ -172,6 +173,7 @@ def history(store: Store, name: str) -> list[PastMove]:
             forced=move.forced,
             gates=move.gates,
             note=move.note,
+            own_note=move.own_note,
             at=move.at,
         )
         for move in moves
@@ -221,6 +223,7 @@ def _point(
             forced=forced,
             gates=answers,
             note=note,
+            own_note=notes.parts(note),
         )
     )
     if pointer is None:

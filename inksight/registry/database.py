@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 
 from inksight.errors import AwayError, ConflictError, MissingPartError, UsageError
 
-HEAD = "0004_review"
+HEAD = "0005_notes"
 """The newest migration, numbered so that text order is time order; a test compares it with the files."""
 
 _BUSY_SECONDS = 30  # how long a writer waits for another on SQLite; write blocks take milliseconds

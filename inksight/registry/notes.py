@@ -1,13 +1,13 @@
 """The lines that the program itself writes beside versions and moves, so that a page can say them in other languages.
 
 note = write("retrained", parent="doodle:1", count=40)      # "retrained from doodle:1 on 40 corrections"
-read(note)                                                  # ("retrained", {"parent": "doodle:1", "count": "40"})
-read("the one with thicker pens")                           # None: what people write stays as it is
+parts(note)                                                 # {"code": "retrained", "values": {"parent": ...}}
+parts("the one with thicker pens")                          # None: what people write stays as it is
 """
 
 from __future__ import annotations
 
-import re
+from typing import Any
 
 TEMPLATES = {
     "retrained": "retrained from {parent} on {count} corrections",
@@ -19,15 +19,20 @@ TEMPLATES = {
 }
 
 
-def write(code: str, **values: object) -> str:
+class Note(str):
+    """A line of the program's own, which knows its code and values; any other text is of people."""
+
+    code: str
+    values: dict[str, str]
+
+
+def write(code: str, **values: object) -> Note:
     """Return the line with this code."""
-    return TEMPLATES[code].format(**values)
+    note = Note(TEMPLATES[code].format(**values))
+    note.code, note.values = code, {name: str(value) for name, value in values.items()}
+    return note
 
 
-def read(note: str) -> tuple[str, dict[str, str]] | None:
-    """Return the code and the values of a line that `write` made; None for any other."""
-    for code, template in TEMPLATES.items():
-        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^\\s,]+)", re.escape(template))
-        if found := re.fullmatch(pattern, note):
-            return code, found.groupdict()
-    return None
+def parts(note: str) -> dict[str, Any] | None:
+    """Return the code and the values of a line that `write` made, as the tables keep them; None for any other."""
+    return {"code": note.code, "values": note.values} if isinstance(note, Note) else None

@@ -94,6 +94,7 @@ class VersionRow(Base):
     parent: Mapped[str | None] = mapped_column(String(200))
     dataset_sha256: Mapped[str | None] = mapped_column(String(64))
     note: Mapped[str] = mapped_column(Text, default="")
+    own_note: Mapped[dict[str, Any] | None]  # the note in parts, if the program wrote it
     created_at: Mapped[datetime] = mapped_column(default=now)
     ready_at: Mapped[datetime | None]
 
@@ -134,6 +135,7 @@ class Move(Base):
     forced: Mapped[bool] = mapped_column(default=False)
     gates: Mapped[list[Any]]
     note: Mapped[str] = mapped_column(Text, default="")
+    own_note: Mapped[dict[str, Any] | None]
     at: Mapped[datetime] = mapped_column(default=now)
 
 

@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from inksight.errors import BundleError, ConflictError, NotFoundError, UsageError, unknown
+from inksight.registry import notes
 from inksight.registry.artifacts import digest_of, table_of
 from inksight.registry.store import Store
 from inksight.registry.tables import Alias, Metric, Model, VersionRow, now
@@ -40,6 +41,7 @@ class Version:
     bytes: int
     parent: str | None
     note: str
+    own_note: dict[str, Any] | None
     created_at: datetime
     description: dict[str, Any] = field(repr=False)
     files: dict[str, dict[str, Any]] = field(repr=False)
@@ -150,6 +152,7 @@ def register(store: Store, folder: Path, name: str, *, parent: str | None = None
             parent=parent,
             dataset_sha256=(description.get("dataset") or {}).get("sha256"),
             note=note,
+            own_note=notes.parts(note),
         )
         session.add(row)
         session.flush()
@@ -195,6 +198,7 @@ def as_version(row: VersionRow, aliases: tuple[str, ...]) -> Version:
         bytes=row.bytes,
         parent=row.parent,
         note=row.note,
+        own_note=row.own_note,
         created_at=row.created_at,
         description=row.description,
         files=row.files,

@@ -9,7 +9,6 @@ import anyio
 from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import Field
 
-from inksight.registry import notes
 from inksight.registry.versions import Version
 from inksight.serving.admin import requires
 from inksight.serving.schemas import Described, Shape, described
@@ -131,7 +130,7 @@ def aliases(request: Request, name: str, holder: Models) -> AliasesResponse:
                 forced=move.forced,
                 gates=move.gates,
                 note=move.note,
-                own_note=_own(move.note),
+                own_note=_own(move.own_note),
                 at=move.at,
             )
             for move in registry.history(name)[:MOVES]
@@ -189,11 +188,10 @@ def _summary(shared: Services, version: Version) -> dict[str, Any]:
         "accuracy_interval": version.metrics.get("accuracy_interval"),
         "bytes": version.bytes,
         "note": version.note,
-        "own_note": _own(version.note),
+        "own_note": _own(version.own_note),
         "live": any((live.name, live.version) == (version.name, str(version.number)) for live in shared.models.all()),
     }
 
 
-def _own(note: str) -> OwnNote | None:
-    parts = notes.read(note)
-    return None if parts is None else OwnNote(code=parts[0], values=parts[1])
+def _own(parts: dict[str, Any] | None) -> OwnNote | None:
+    return None if parts is None else OwnNote(**parts)
