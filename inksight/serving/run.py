@@ -111,6 +111,8 @@ def _with_own(shared: socket.socket) -> list[socket.socket]:
     if sys.platform != "linux":
         return [shared]
     own = socket.socket(shared.family)
+    # The connections inherit it; without it, those that this end closed would keep the port for a minute.
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     # It listens only when the server starts to accept: until then nothing is dealt to it.
     own.bind(shared.getsockname())

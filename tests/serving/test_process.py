@@ -13,12 +13,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
+from inksight.serving.run import _listen
+from inksight.settings import ServeSettings
 from tests.serving.conftest import TALL_LEFT
 from tests.serving.test_admin import real_bundle  # noqa: F401
 from tests.serving.test_feedback import wait_for
@@ -173,6 +175,17 @@ def _sockets(process: str) -> set[str]:
         with suppress(FileNotFoundError):  # closed meanwhile
             found.add(os.readlink(descriptor))
     return found
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_can_be_started_again_at_once(real_bundle: Path, workers: str) -> None:  # noqa: F811
+    with serve(str(real_bundle), "--workers", workers) as service, ExitStack() as open_connections:
+        for _ in range(8):  # the service is the one that closes them
+            client = open_connections.enter_context(httpx.Client())
+            assert client.get(f"{service.address}/v1/health/live").status_code == 200
+        assert service.end() in (0, -15, 143)
+        port = int(service.address.rsplit(":", 1)[1])
+        _listen(ServeSettings(port=port)).close()
 
 
 def test_workers_share_their_counts(real_bundle: Path) -> None:  # noqa: F811
