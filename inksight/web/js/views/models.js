@@ -85,7 +85,8 @@ export function mount(root, { notice }) {
     const models = await servedModels({ gone: () => gone, failed: tell });
     if (gone) return;
     tabs.hidden = models.length < 2;
-    tabs.replaceChildren(...models.map((model) => button("quiet", model.name, () => open(model.name))));
+    // A press does not wait for the record: while the server is away, the same tab may be pressed again.
+    tabs.replaceChildren(...models.map(({ name: its }) => button("quiet", its, () => { open(its); })));
     const asked = decodeURIComponent(location.hash.split("/")[2] ?? "");
     await open((models.find((model) => model.name === asked) ?? models[0]).name);
   }
