@@ -8,6 +8,7 @@ the killed one wrote after its last checkpoint.
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,6 +69,8 @@ class TensorBoard(NoTracker):
             self._writer.add_graph(model, inputs[:2])
         self._writer.add_image("samples/validation", self._sheet(samples, model(inputs[:SHOWN])), dataformats="HWC")
         parts = torch.split(inputs, 128)
+        for before in Path(self._writer.log_dir).glob("*/features"):
+            shutil.rmtree(before)  # of a finished run that is judged again; torch would print a warning about it
         features = torch.cat([model.get_features(part) for part in parts])  # type: ignore[operator]
         self._writer.add_embedding(
             features,

@@ -53,6 +53,15 @@ def test_the_projector_has_features_labels_and_sprites(run_folder: Path) -> None
         assert sprite.width == sprite.height == 6 * 28  # 30 sprites on a square of 6 x 6
 
 
+def test_a_finished_run_that_is_resumed_has_its_features_once(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(next(run_folder.parent.parent.glob("data*/bars.h5")), run_dir=run_folder, resume=True, quiet=True)
+    assert capsys.readouterr().out == ""
+    assert len(list((run_folder / "tensorboard").glob("*/features/tensors.tsv"))) == 1
+    assert (run_folder / "tensorboard" / "projector_config.pbtxt").read_text().count("tensor_name") == 1
+
+
 def test_the_null_tracker_takes_everything(tmp_path: Path) -> None:
     tracker = NoTracker()
     tracker.step(1, {"loss": 1.0})
