@@ -83,6 +83,7 @@ def _check(answers: dict[str, int | None], settings: FetchSettings, json: bool) 
     absent = [name for name, size in answers.items() if size is None]
     if absent:
         raise NotFoundError(
-            f"{len(absent)} of {len(answers)} classes are not at {settings.base_url}: {', '.join(absent[:10])}",
+            f"{len(absent)} of {len(answers)} classes are not at {settings.base_url}: {', '.join(absent[:10])}"
+            + (f" and {len(absent) - 10} more" if len(absent) > 10 else ""),
             hint="Check --base-url and --format.",
         )

@@ -74,6 +74,15 @@ def test_fetch_that_fails_says_what_and_exits_1(tmp_path: Path) -> None:
     assert "cat: 30 drawings" in done.stderr
 
 
+def test_check_counts_what_it_does_not_name(tmp_path: Path) -> None:
+    done = inksight("data", "fetch", "quickdraw20", "--check", "--base-url", bucket(tmp_path / "bucket"))
+    assert done.returncode == 2
+    [first, hint] = done.stderr.splitlines()
+    assert first.startswith("error: 19 of 20 classes are not at file:")
+    assert first.endswith(": apple, sun, tree, house, car, fish, star, umbrella, flower, moon and 9 more")
+    assert "--base-url" in hint
+
+
 def test_nothing_is_said_to_be_kept_where_nothing_came(tmp_path: Path) -> None:
     words = ["data", "fetch", "--base-url", bucket(tmp_path / "bucket"), "--folder", str(tmp_path / "out"), "--classes"]
     assert "is kept" not in inksight(*words, "hexagon").stderr
