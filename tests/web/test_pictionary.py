@@ -21,6 +21,14 @@ HALVES = {
 }
 
 
+VOICE = """() => {
+  window.said = [];
+  window.SpeechSynthesisUtterance = class { constructor(text) { this.text = text; } };
+  speechSynthesis.getVoices = () => [{ lang: "en-GB", localService: true }];
+  speechSynthesis.speak = ({ text }) => window.said.push(text);
+}"""
+
+
 def expect(locator: Any) -> Any:
     return import_module("playwright.sync_api").expect(locator)
 
@@ -197,6 +205,32 @@ def test_every_stage_is_readable_and_fits(visit: Callable[..., Any], scheme: str
     press(page, "Passer")
     over(page)
     check()
+
+
+@pytest.mark.parametrize("late", ["**/v1/games", "**/rounds", "**/guess"])
+def test_nothing_goes_on_behind_the_back_of_who_has_left(visit: Callable[..., Any], late: str) -> None:
+    page = visit(path="#/pictionary")
+    page.clock.install()
+    page.evaluate(VOICE)
+    if late == "**/guess":
+        begin(page, "Start")
+    held: list[Any] = []
+    page.route(late, lambda route: held.append(route))
+    press(page, "Skip" if late == "**/guess" else "Start")
+    while not held:
+        page.wait_for_timeout(50)
+    page.get_by_role("link", name="Draw").click()
+    expect(page.get_by_text("I am watching the pen.")).to_be_visible()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    with page.expect_response(late):
+        held[0].continue_()
+    page.unroute(late)
+    page.wait_for_timeout(200)
+    page.clock.fast_forward(25_000)
+    page.wait_for_timeout(200)
+    assert [url for url in asked if "/rounds" in url] == []
+    assert page.evaluate("() => window.said") == []
 
 
 def test_an_impatient_visitor_begins_one_game(visit: Callable[..., Any]) -> None:

@@ -70,6 +70,7 @@ export function mount(root, { notice, status, again }) {
     } catch (error) {
       return notice(reason(error), "bad");
     }
+    if (gone) return;
     played = [];
     status({ by: game.model.name, ms: null });
     await next();
@@ -82,6 +83,7 @@ export function mount(root, { notice, status, again }) {
     } catch (error) {
       return notice(reason(error), "bad");
     }
+    if (gone) return;
     round = { ...asked, seen: [] };
     section.classList.remove("over", "won", "lost");
     section.classList.add("playing");
@@ -179,7 +181,7 @@ export function mount(root, { notice, status, again }) {
     guesser.forget();
     round = null;
     game = await post(`v1/games/${game.id}/end`, {}).catch(() => game);
-    finale();
+    if (!gone) finale();
   }
 
   function showStanding() {
@@ -239,6 +241,7 @@ export function mount(root, { notice, status, again }) {
   drawingModel(() => gone).then((model) => { if (!gone && !model) section.replaceWith(photosOnly()); });
   return () => {
     gone = true;
+    round = null; // what the server still says of it is neither shown nor spoken
     clock.stop();
     guesser.forget();
     hush();
