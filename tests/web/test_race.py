@@ -39,6 +39,21 @@ def names(page: Any) -> list[str]:
     return list(page.locator(".players .who").all_inner_texts())
 
 
+def test_a_room_that_opens_late_calls_nobody_back(visit: Callable[..., Any]) -> None:
+    page = visit(path="#/race")
+    held: list[Any] = []
+    page.route("**/v1/race/rooms", lambda route: held.append(route))
+    page.get_by_role("textbox", name="Your name").fill("Ada")
+    press(page, "Open a room")
+    while not held:
+        page.wait_for_timeout(50)
+    page.get_by_role("link", name="Models").click()
+    with page.expect_response("**/v1/race/rooms"):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    assert page.url.endswith("#/models")
+
+
 def test_two_players_one_of_whom_loads_the_page_again(visit: Callable[..., Any]) -> None:
     ada = visit(path="#/pictionary")
     link = open_room(ada, "Ada")

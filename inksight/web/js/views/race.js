@@ -211,7 +211,9 @@ export function mount(root, { notice, status, again }) {
 
   async function open(chosen) {
     try {
-      opened = (await post("v1/race/rooms", {})).room;
+      const found = await post("v1/race/rooms", {});
+      if (gone) return;
+      opened = found.room;
       saveName(chosen);
       location.hash = `#/race/${opened}`;
     } catch (error) {
