@@ -72,6 +72,25 @@ def seen(page: Any, label: str) -> None:
     expect(page.locator(".verdict .word")).to_have_text(label)
 
 
+def test_the_model_that_was_chosen_last_answers(visit: Callable[..., Any]) -> None:
+    page = visit(path="#/classify")
+    picker = page.locator("select")
+    expect(picker).to_have_value("colours")
+    held: list[Any] = []
+    page.route("**/v1/models/halves", lambda route: held.append(route))
+    picker.select_option("halves")
+    while not held:
+        page.wait_for_timeout(50)
+    with page.expect_response("**/v1/models/colours"):
+        picker.select_option("colours")
+    with page.expect_response("**/v1/models/halves"):
+        held[0].continue_()
+    page.wait_for_timeout(200)
+    with page.expect_request("**/v1/predict") as asked:
+        chosen(page, "red.jpg", photo(100, 80, "red"))
+    assert asked.value.post_data_json["model"] == "colours"
+
+
 def test_a_photo_is_made_small_judged_and_explained(visit: Callable[..., Any]) -> None:
     page = visit(path="#/classify")
     assert page.locator("select").input_value() == "colours", "a picture is first of all for a model of photos"

@@ -146,7 +146,10 @@ export function mount(root, { notice, status }) {
 
   async function chooseModel(name) {
     try {
-      model = await get(`v1/models/${encodeURIComponent(name)}`);
+      const found = await get(`v1/models/${encodeURIComponent(name)}`);
+      // Another one may have been chosen meanwhile, or the view left.
+      if (picker.value !== name || !section.isConnected) return;
+      model = found;
     } catch (error) {
       return notice(reason(error), "bad");
     }
