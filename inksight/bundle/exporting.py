@@ -15,9 +15,11 @@ report says what it costs. The file appears when everything has passed, and not 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +72,8 @@ def export(
     reference = torch_runner(model.network())
     with tidied_on_sigterm(), tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
         temporary = Path(name) / f"model{kind.suffix}"
-        run = kind.write(model, temporary, data)
+        with redirect_stdout(sys.stderr):  # litert-torch tells of its steps; standard output is for the result
+            run = kind.write(model, temporary, data)
         images = spread(data.images("val"), SAMPLES) if data is not None and data.size("val") else None
         if kind.exact:
             real = images is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,22 @@ def test_every_format_is_written_and_judged(trained: Classifier, dataset: Datase
         assert all(t.data_type == onnx.TensorProto.INT8 for t in weights)
     with pytest.raises(ConflictError, match="exists"):
         export(trained, format, out, data=dataset)
+
+
+def test_a_converter_that_talks_leaves_json_alone(
+    trained: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = FORMATS["safetensors-fp16"]
+
+    def talking(*rest: Any) -> Any:
+        print("converting, step 1 of 3")  # as litert-torch does
+        return plain.write(*rest)
+
+    monkeypatch.setitem(FORMATS, "safetensors-fp16", replace(plain, write=talking))
+    words = ["export", str(trained.folder), "--format", "safetensors-fp16", "--out", str(tmp_path / "m"), "--json"]
+    done = runner.invoke(app, words)
+    assert json.loads(done.stdout)["format"] == "safetensors-fp16"
+    assert "step 1 of 3" in done.stderr
 
 
 def test_openvino_gives_the_same_answers(trained: Classifier, dataset: Dataset, tmp_path: Path) -> None:
