@@ -50,7 +50,9 @@ class Nodes:
                 start_new_session=True,
             )  # fmt: skip
         self.address = self._answer()
-        assert self.address, (folder / "cluster.log").read_text()
+        if not self.address:
+            self.close()  # else a later test is blamed for the process that is left
+            raise AssertionError((folder / "cluster.log").read_text())
 
     def kill(self, node: int) -> None:
         """Kill a node as a power cut would."""
