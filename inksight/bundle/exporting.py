@@ -6,7 +6,8 @@
     torch-export       torch.export's program (.pt2), for PyTorch without Inksight; a zip, so Inksight never loads one
     safetensors-fp16   only the weights, in half precision
     openvino           OpenVINO's .xml and .bin (pip install 'inksight[openvino]')
-    litert             LiteRT's .tflite for phones (needs an environment of its own: see MissingPartError's hint)
+    litert             LiteRT's .tflite for phones (needs an environment of its own: see MissingPartError's hint); not
+                       for shallow models, whose features need float64
 
 An exact format that differs from PyTorch by more than 1e-4, or in one first answer, is refused; of a lossy one the
 report says what it costs. The file appears when everything has passed, and not before.
@@ -35,7 +36,7 @@ from inksight.bundle.loading import onnx_runner, torch_runner
 from inksight.bundle.parity import SAMPLES, Predict, batched, compare, made_images, require
 from inksight.bundle.quantizing import CALIBRATION_IMAGES, to_float16, to_int8
 from inksight.data.dataset import Dataset
-from inksight.errors import ConflictError, MissingPartError, UsageError, unknown
+from inksight.errors import BundleError, ConflictError, MissingPartError, UsageError, unknown
 from inksight.workspace import tidied_on_sigterm
 
 Write = Callable[[Classifier, Path, Dataset | None], Predict]
@@ -201,7 +202,14 @@ def _litert(model: Classifier, path: Path, data: Dataset | None) -> Predict:
     import torch
 
     # LiteRT graphs have a fixed batch; phones ask about one picture at a time.
-    converted = litert_torch.convert(model.network(), (torch.zeros((1, *model.image_shape), dtype=torch.uint8),))
+    example = torch.zeros((1, *model.image_shape), dtype=torch.uint8)
+    try:
+        converted = litert_torch.convert(model.network(), (example,))
+    except (ValueError, RuntimeError) as error:  # e.g. float64, which the features of shallow models need
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise BundleError(
+            f"litert-torch cannot convert {model.name!r}: {why}", hint="Choose another format, such as onnx."
+        ) from error
     converted.export(str(path))
     interpreter = Interpreter(model_path=str(path), num_threads=1)
     interpreter.allocate_tensors()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -130,6 +132,21 @@ def test_a_converter_that_talks_leaves_json_alone(
     done = runner.invoke(app, words)
     assert json.loads(done.stdout)["format"] == "safetensors-fp16"
     assert "step 1 of 3" in done.stderr
+
+
+def test_what_litert_cannot_convert_is_told_without_a_traceback(
+    trained: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def convert(*rest: Any) -> Any:
+        raise ValueError("failed to legalize operation 'tfl.sqrt'\nand more")  # its answer to a shallow model
+
+    monkeypatch.setitem(sys.modules, "litert_torch", SimpleNamespace(convert=convert))
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", SimpleNamespace(Interpreter=None))
+    with pytest.raises(BundleError, match=r"cannot convert .*: failed to legalize operation 'tfl.sqrt'$") as caught:
+        export(trained, "litert", tmp_path / "m.tflite")
+    assert "onnx" in caught.value.hint
+    assert not list(tmp_path.iterdir())
 
 
 def test_openvino_gives_the_same_answers(trained: Classifier, dataset: Dataset, tmp_path: Path) -> None:
