@@ -72,6 +72,8 @@ def train(
             data, model=model, run_dir=run_dir, resume=resume, config=config, model_options=model_options, **options
         )
     except TrainingInterrupted as stop:
+        if os.environ.get("RANK", "0") != "0":
+            raise typer.Exit(130) from None  # torchrun starts several processes on one terminal; the first one tells
         raise KeyboardInterrupt(how_to_go_on(data, stop.folder)) from None
     if not run.leads:
         return

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from inksight.cli import app
 from inksight.errors import UsageError
+from inksight.training import trainer
 from inksight.training.progress import Progress, duration
 
 from .made import write_bars
@@ -39,6 +40,20 @@ def test_without_anything_to_judge_on_no_report_is_promised(tmp_path: Path, home
     assert "not judged: the data has neither a test nor a validation split" in result.stdout
     assert "report" not in result.stdout
     assert not (home / "runs" / "mine" / "report").exists()
+
+
+@pytest.mark.parametrize(("rank", "lines"), [("0", 1), ("1", 0)])
+def test_of_several_processes_on_a_terminal_one_says_that_it_stopped(
+    data: Path, monkeypatch: pytest.MonkeyPatch, rank: str, lines: int
+) -> None:
+    def ctrl_c(*rest: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr(trainer, "_judge_and_save", ctrl_c)
+    result = CliRunner().invoke(app, ["train", str(data), *OPTIONS])
+    assert result.exit_code == 130
+    assert result.stderr.count("Interrupted. Go on with: ") == lines
 
 
 def test_json_is_one_document(data: Path) -> None:
