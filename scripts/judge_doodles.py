@@ -21,7 +21,19 @@ import safetensors.torch
 import torch
 from doodles_data import SEED, Bitmaps, from_pictures, from_strokes, pictured
 from numpy.typing import NDArray
-from train_doodles import AUGMENTATION, BATCH, COPY_WEIGHT, DECAY, ERASED, MODEL, RATE, SMOOTHING, WARMUP, predict
+from train_doodles import (
+    AUGMENTATION,
+    BATCH,
+    BELIEF,
+    COPY_WEIGHT,
+    DECAY,
+    ERASED,
+    MODEL,
+    RATE,
+    SMOOTHING,
+    WARMUP,
+    predict,
+)
 
 from inksight import bundle, models
 from inksight.drawing import from_picture, render, simplify
@@ -144,6 +156,7 @@ def main() -> None:
             "weight_decay": DECAY,
             "batch_size": BATCH,
             "label_smoothing": SMOOTHING,
+            "belief_in_the_model_before": BELIEF,
             "warmup": WARMUP,
             "copy_weight": COPY_WEIGHT,
             "erased": ERASED,

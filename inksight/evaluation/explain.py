@@ -36,7 +36,7 @@ METHODS = ("auto", "grad-cam", "occlusion")
 # Side of the covered square and the step between squares, as parts of the picture's side. 1/5 hides a wheel or an ear.
 _PATCH, _STEP = 1 / 5, 1 / 14
 _STROKES = 500
-# Last maps of a drawing that are smaller, as sketchnet's 4x4, mark most of the paper.
+# Last maps of a drawing that are smaller, as sketchnet's 3x3, mark most of the paper.
 _FINE = 7
 
 Images = npt.NDArray[np.uint8]

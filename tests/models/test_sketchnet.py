@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from inksight import models
+from inksight.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,13 @@ def test_logits_are_the_last_layer_over_the_features(name: str, shape: tuple[int
     head = net.get_submodule("head")
     assert features.shape == (3, head.in_features)
     torch.testing.assert_close(net(x), head(features))
+
+
+@pytest.mark.parametrize("name", ["sketchnet-s", "sketchnet-m", "sketchnet-l"])
+def test_images_without_room_for_its_stages_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="4 x 28 pixels"):
+        models.create(name, num_classes=7, image_shape=(4, 28))
+    assert models.create(name, num_classes=7, image_shape=(5, 5)).eval()(torch.zeros(1, 1, 5, 5)).shape == (1, 7)
 
 
 def test_it_tells_horizontal_from_vertical_lines() -> None:
