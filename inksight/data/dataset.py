@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,6 +27,7 @@ import numpy as np
 from isal import isal_zlib as zlib
 from numpy.typing import NDArray
 
+from inksight.data.parallel import ahead
 from inksight.errors import DataError, NotFoundError
 from inksight.workspace import atomic_path, work_folder
 
@@ -278,7 +279,7 @@ class _SplitWriter:
         if not blocks:
             return
         self._images.resize(self._written + len(images), axis=0)
-        for data in _map_bounded(self._pool, _compress, blocks):
+        for data in ahead(self._pool, _compress, blocks, waiting=16):
             self._images.id.write_direct_chunk((self._written,) + (0,) * (images.ndim - 1), data)
             self._written += self._rows
         self._written = self._images.shape[0]
@@ -298,16 +299,6 @@ class _SplitWriter:
 
 def _compress(block: NDArray[np.uint8]) -> bytes:
     return zlib.compress(np.ascontiguousarray(block).data, ZLIB_LEVEL)
-
-
-def _map_bounded(pool: ThreadPoolExecutor, function: Any, items: Sequence[Any], ahead: int = 16) -> Iterator[Any]:
-    """Map in order like pool.map, with at most `ahead` results waiting, so that memory stays bounded."""
-    futures = [pool.submit(function, item) for item in items[:ahead]]
-    for index in range(len(items)):
-        yield futures[index].result()
-        futures[index] = None  # type: ignore[call-overload]
-        if index + ahead < len(items):
-            futures.append(pool.submit(function, items[index + ahead]))
 
 
 class _SplitHash:

@@ -419,6 +419,7 @@ def test_a_stopped_preparation_leaves_nothing_behind(source: Path, tmp_path: Pat
     with subprocess.Popen(
         [sys.executable, "-m", "inksight", "data", "prepare", str(source), "--out", str(out)],
         stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background ignores it
     ) as process:  # fmt: skip
         while process.poll() is None and not any(out.parent.glob(".*/*.raw")):
             time.sleep(0.01)

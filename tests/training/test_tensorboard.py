@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from inksight.training import train
+from inksight.training.runs import read_run
 from inksight.training.trackers import NoTracker
 
 from .made import write_bars
@@ -56,7 +57,7 @@ def test_the_projector_has_features_labels_and_sprites(run_folder: Path) -> None
 def test_a_finished_run_that_is_resumed_has_its_features_once(
     run_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(next(run_folder.parent.parent.glob("data*/bars.h5")), run_dir=run_folder, resume=True, quiet=True)
+    train(read_run(run_folder).data, run_dir=run_folder, resume=True, quiet=True)
     assert capsys.readouterr().out == ""
     assert len(list((run_folder / "tensorboard").glob("*/features/tensors.tsv"))) == 1
     assert (run_folder / "tensorboard" / "projector_config.pbtxt").read_text().count("tensor_name") == 1
