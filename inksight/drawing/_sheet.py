@@ -8,13 +8,12 @@ Not guaranteed: sheets on a desk that is hardly darker, and drawings that a hard
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from inksight.drawing._ink import Floats, Grey, Mask
+Grey = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 COARSE = 128
 """Pixels of the longer side at which the sheet is looked for."""
