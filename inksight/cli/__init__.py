@@ -8,34 +8,76 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from inksight.cli.bench import bench
-from inksight.cli.compress import compress
-from inksight.cli.corrections import app as corrections_app
-from inksight.cli.data import app as data_app
-from inksight.cli.drift import drift
-from inksight.cli.evaluate import evaluate
-from inksight.cli.export import export
-from inksight.cli.models import app as models_app
 from inksight.cli.output import print_error, print_interrupted
-from inksight.cli.predict import predict
-from inksight.cli.quickstart import quickstart
-from inksight.cli.report import report
-from inksight.cli.retrain import retrain
-from inksight.cli.serve import serve
-from inksight.cli.tokens import app as tokens_app
-from inksight.cli.train import train
-from inksight.cli.train_all import SpacedLists, train_all
-from inksight.cli.tune import tune
 from inksight.errors import InksightError, of_system
+
+VERBS = {
+    "quickstart": "Train on the embedded digits, judge, save, and draw.",
+    "data": "Find, fetch, prepare and inspect data.",
+    "train": "Train a model, judge it and save it as a bundle.",
+    "evaluate": "Judge a model on samples it has not seen.",
+    "predict": "Say what pictures or drawings show.",
+    "tune": "Search for a model's best settings.",
+    "train-all": "Train every model on every dataset.",
+    "report": "Write the report of train-all again.",
+    "models": "Versions of models: list, compare, promote, clean.",
+    "export": "Write a model in another format.",
+    "compress": "Prune and quantise a model.",
+    "bench": "Time models in turns on the same images.",
+    "serve": "Serve models over HTTP, with a page to draw on.",
+    "tokens": "Make and remove admin tokens of the service.",
+    "corrections": "Review what players said about answers.",
+    "retrain": "Train a model on its accepted corrections.",
+    "drift": "Compare recent answers with earlier ones.",
+}
+"""What `inksight --help` says of each verb, in the order in which one needs them."""
+
+
+@cache
+def _command(verb: str) -> Any:
+    """Return a verb's command: of its module, the group `app` or the function of the same name."""
+    name = verb.replace("-", "_")
+    module = import_module(f"inksight.cli.{name}")
+    if hasattr(module, "app"):
+        return typer.main.get_group(module.app)
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(verb, cls=getattr(module, "Command", TyperCommand))(getattr(module, name))
+    return typer.main.get_command(single)
+
+
+class _Commands(Mapping[str, Any]):
+    """All verbs' commands, each imported when it is asked for: one verb need not wait for the others."""
+
+    def __getitem__(self, verb: str) -> Any:
+        if verb not in VERBS:
+            raise KeyError(verb)
+        return _command(verb)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        return len(VERBS)
 
 
 class Verbs(TyperGroup):
     """The root of all verbs: Ctrl-C in any of them ends with one line and exit code 130."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**(attributes | {"commands": _Commands()}))
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the verbs without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb; what its KeyboardInterrupt says, such as how to go on, stands behind the word."""
@@ -70,25 +112,6 @@ def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     pass
-
-
-app.command("bench")(bench)
-app.command("compress")(compress)
-app.add_typer(corrections_app, name="corrections")
-app.add_typer(data_app, name="data")
-app.command("drift")(drift)
-app.command("evaluate")(evaluate)
-app.command("export")(export)
-app.add_typer(models_app, name="models")
-app.command("predict")(predict)
-app.command("quickstart")(quickstart)
-app.command("retrain")(retrain)
-app.command("report")(report)
-app.command("serve")(serve)
-app.add_typer(tokens_app, name="tokens")
-app.command("train")(train)
-app.command("train-all", cls=SpacedLists)(train_all)
-app.command("tune")(tune)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ _COLUMNS = (
 _SPARE = ("parameters", "trained", "balanced", "worst class", "version", "MB")  # they are in the report too
 
 
-class SpacedLists(TyperCommand):
+class Command(TyperCommand):
     """A command that takes `--models a b c` as well as `--models a,b,c`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -114,7 +114,8 @@ def _depth(ink: npt.NDArray[np.uint8]) -> tuple[Floats, float, float]:
     # Half the brush, half of the finest step, and a pixel to interpolate with.
     reach = math.ceil(max(0.0, _BRUSH / 2 - line / 2)) + 3
     sign = mask * np.float32(2) - np.float32(1)
-    depth = np.sqrt(inside | squared_distance(~mask, reach), dtype=np.float32) * sign  # where one is not 0, the other is
+    # Of the two distances one is 0 everywhere.
+    depth = np.sqrt(inside | squared_distance(~mask, reach), dtype=np.float32) * sign
     if line * (BOX - 1) > LINE_WIDTH * (side - line):
         # Narrowing would lose what is much thinner than the rest: keep its centre lines, but not their ends in corners.
         thin: npt.NDArray[np.bool_] = skeletonize(mask)  # type: ignore[no-untyped-call]
