@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "inksight"
@@ -51,3 +52,20 @@ def test_rooms_import_only_upwards() -> None:
         below = [other for other in set(imports(path)) & set(RANK) if RANK[other] > RANK[room]]
         wrong += [f"{path.relative_to(PACKAGE)} imports {other}" for other in below]
     assert not wrong, "\n".join(wrong)
+
+
+def test_no_files_import_each_other() -> None:
+    files = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    graph: dict[str, set[str]] = {}
+    for name, path in files.items():
+        if path.stem == "__init__":  # it names what its room offers, and imports it when it is asked for
+            continue
+        found = [
+            node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom)
+        ]
+        asked = {f"{node.module}.{alias.name}" for node in found for alias in node.names}
+        graph[name] = (asked | {str(node.module) for node in found}) & set(files) - {name}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        raise AssertionError(" imports ".join(reversed(error.args[1]))) from None

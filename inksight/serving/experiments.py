@@ -29,8 +29,10 @@ from inksight.serving.logs import log
 from inksight.serving.sources import load_version
 
 if TYPE_CHECKING:
-    from inksight.serving.predictor import Answer
-    from inksight.serving.services import Services
+    from inksight.serving.journal import Journal
+    from inksight.serving.live import LiveModels
+    from inksight.serving.predictor import Answer, Predictor
+    from inksight.serving.storage import Storage
 
 COOKIE = "inksight_visitor"
 HEADER = "x-client-id"
@@ -68,8 +70,11 @@ class Dealt:
 class Experiments:
     """The experiments of one process; all processes read them from the database."""
 
-    def __init__(self, shared: Services) -> None:
-        self._shared = shared
+    def __init__(self, models: LiveModels, predictor: Predictor, journal: Journal, storage: Storage) -> None:
+        self._models = models
+        self._predictor = predictor
+        self._journal = journal
+        self._storage = storage
         self._running: dict[str, Running] = {}
         self._shadows: set[asyncio.Task[None]] = set()
 
@@ -101,19 +106,19 @@ class Experiments:
         from inksight.serving.predictor import new_id
 
         try:
-            probabilities = await self._shared.predictor.judge_image(answer.image, running.live)
+            probabilities = await self._predictor.judge_image(answer.image, running.live)
         except InksightError as error:
             log("a shadow answer failed", level=logging.WARNING, experiment=running.id, **error.as_dict())
             return
         shadow = replace(answer, id=new_id(), model=running.live, probabilities=probabilities)
         agrees = shadow.ranked(1)[0][0] == answer.ranked(1)[0][0]
         extra = {"experiment": running.id, "shadow_of": answer.id, "agrees": agrees}
-        self._shared.journal.record(shadow, 0.0, extra)
+        self._journal.record(shadow, 0.0, extra)
 
     async def refresh(self) -> None:
         """Read what runs, load new candidates, drop those of experiments that ended, and decide."""
         rows = await asyncio.to_thread(self._read)
-        names = {model.name for model in self._shared.models.all()}
+        names = {model.name for model in self._models.all()}
         known = {running.id: running for running in self._running.values()}
         fresh: dict[str, Running] = {}
         for row in rows:
@@ -139,7 +144,7 @@ class Experiments:
 
     def results(self, experiment: Any) -> dict[str, Any]:
         """Return what an experiment shows so far: the test's verdict of a split, the agreement of a shadow."""
-        storage = self._shared.storage
+        storage = self._storage
         prediction, correction = storage.tables.Prediction, storage.tables.Correction
         with storage.database.read() as session:
             since = prediction.at >= experiment.started_at
@@ -173,13 +178,13 @@ class Experiments:
         return Trial(share=experiment.share).judge(counts["champion"], counts["candidate"]).as_dict()
 
     def _read(self) -> list[Any]:
-        storage = self._shared.storage
+        storage = self._storage
         table = storage.tables.Experiment
         with storage.database.read() as session:
             return list(session.scalars(select(table).where(table.state == "running").order_by(table.started_at)))
 
     async def _start(self, row: Any) -> Running | None:
-        storage = self._shared.storage
+        storage = self._storage
         reference = f"{row.model}:{row.candidate}"
         try:
             version = await asyncio.to_thread(storage.registry.find, reference)
@@ -206,7 +211,7 @@ class Experiments:
     def _promote(self, running: Running) -> None:
         note = notes.write("experiment", number=running.id)
         try:
-            self._shared.storage.registry.promote(running.model, running.candidate, note=note)
+            self._storage.registry.promote(running.model, running.candidate, note=note)
         except GateError as error:
             log("a gate refused the winner", level=logging.WARNING, experiment=running.id, **error.as_dict())
             return
@@ -214,7 +219,7 @@ class Experiments:
 
     def end(self, number: str, state: str, verdict: dict[str, Any] | None, *, before: str = "running") -> bool:
         """Move an experiment on; False when another process was faster."""
-        storage = self._shared.storage
+        storage = self._storage
         table = storage.tables.Experiment
         values: dict[str, Any] = {"state": state, "ended_at": storage.tables.now()}
         if verdict is not None:

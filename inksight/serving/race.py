@@ -38,8 +38,11 @@ from inksight.serving.logs import log
 from inksight.serving.rooms import MOST_PLAYERS, SECONDS, Guess, Outcome, Player, Room, Rooms
 
 if TYPE_CHECKING:
+    from inksight.serving.games import Games
+    from inksight.serving.journal import Journal
     from inksight.serving.live import LiveModel
-    from inksight.serving.services import Services
+    from inksight.serving.metrics import Metrics
+    from inksight.serving.predictor import Predictor
 
 MESSAGE_BYTES = 65_536
 """Largest message of a page; simplified strokes take a twentieth of it."""
@@ -93,9 +96,13 @@ class Table:
 class Race:
     """All the tables of this process; used from its event loop."""
 
-    def __init__(self, shared: Services) -> None:
+    def __init__(self, predictor: Predictor, journal: Journal, games: Games, metrics: Metrics, *, workers: int) -> None:
         self.rooms = Rooms(time.monotonic)
-        self._shared = shared
+        self._predictor = predictor
+        self._journal = journal
+        self._games = games
+        self._metrics = metrics
+        self._workers = workers
         self._tables: dict[str, Table] = {}
         self._drivers: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.Task[None]] = set()
@@ -115,7 +122,7 @@ class Race:
 
     def check(self) -> None:
         """Raise ConflictError where rooms cannot be: their players would meet different workers."""
-        if self._shared.settings.workers > 1:
+        if self._workers > 1:
             raise ConflictError(
                 "races need a service with one worker", hint="inksight serve --workers 1; rooms are in its memory."
             )
@@ -201,7 +208,7 @@ class Race:
         room, player = table.room, seat.player
         match said.get("type"):
             case "start":
-                model = self._shared.models.get(room.model)
+                model = self._predictor.models.get(room.model)
                 room.start(player, model.classes, _rng, self.rooms.clock())
                 table.tell()
             case "strokes":
@@ -224,15 +231,15 @@ class Race:
         if number != room.number or not room.takes_drawings(self.rooms.clock()):
             raise ConflictError("this round has ended", hint="Wait for the next one.")
         began = time.perf_counter()
-        model = self._shared.models.get(room.model)
+        model = self._predictor.models.get(room.model)
         shown: list[Any] = []
         if isinstance(source, StrokeInput):
             # What is judged is what the others are shown at the end.
-            source = await self._shared.predictor.simplified(source)
+            source = await self._predictor.simplified(source)
             shown = _cut(source.strokes)
-        answer = await self._shared.predictor.answer(source, model)
-        self._shared.metrics.predicted(model, source.kind, answer.unsure)
-        self._shared.journal.record(answer, round((time.perf_counter() - began) * 1000, 3), {"game": "race"})
+        answer = await self._predictor.answer(source, model)
+        self._metrics.predicted(model, source.kind, answer.unsure)
+        self._journal.record(answer, round((time.perf_counter() - began) * 1000, 3), {"game": "race"})
         [(label, share), *_] = ranked = answer.ranked(SHOWN)
         guess = Guess(label, share, answer.unsure)
         won = room.judged(player, guess, shown, number, self.rooms.clock())
@@ -267,8 +274,8 @@ class Race:
     async def _save(self, room: Room, outcome: Outcome, results: dict[str, tuple[str, Result]]) -> None:
         question = Question(outcome.word, SECONDS)
         try:
-            model = self._shared.models.get(room.model)
-            await asyncio.to_thread(self._shared.games.record, "race", model, outcome.number, question, results)
+            model = self._predictor.models.get(room.model)
+            await asyncio.to_thread(self._games.record, "race", model, outcome.number, question, results)
         except (InksightError, SQLAlchemyError) as error:
             log("a race's round was not written", level=logging.WARNING, error=error, room=room.code)
 

@@ -38,11 +38,13 @@ class Services:
         self.journal = Journal(self.storage, settings, self.metrics)
         self.predictor = Predictor(self.models, settings, on_batch=self.metrics.batch)
         self.tokens = Tokens()
-        self.follower = Follower(self)
-        self.experiments = Experiments(self)
+        self.experiments = Experiments(self.models, self.predictor, self.journal, self.storage)
+        self.follower = Follower(
+            self.models, self.storage, self.experiments, self.metrics, self.go_live, every=settings.follow_seconds
+        )
         self.games = Games(self.storage, settings)
         self.pictures = Pictures(settings.game_data)
-        self.race = Race(self)
+        self.race = Race(self.predictor, self.journal, self.games, self.metrics, workers=settings.workers)
         self.workshop = Workshop(self.storage)
         self.ready = False
         self.failure: InksightError | None = None

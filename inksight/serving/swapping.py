@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -19,26 +20,43 @@ from inksight.serving.logs import log
 from inksight.serving.sources import load_version, moved_to
 
 if TYPE_CHECKING:
-    from inksight.serving.services import Services
+    from inksight.serving.experiments import Experiments
+    from inksight.serving.live import LiveModels
+    from inksight.serving.metrics import Metrics
+    from inksight.serving.storage import Storage
 
 
 class Follower:
     """Watches the aliases of the live models."""
 
-    def __init__(self, shared: Services) -> None:
-        self._shared = shared
+    def __init__(
+        self,
+        models: LiveModels,
+        storage: Storage,
+        experiments: Experiments,
+        metrics: Metrics,
+        go_live: Callable[[LiveModel], LiveModel | None],
+        *,
+        every: float,
+    ) -> None:
+        self._models = models
+        self._storage = storage
+        self._experiments = experiments
+        self._metrics = metrics
+        self._go_live = go_live
+        self._every = every
         self._failed: dict[str, str] = {}
         self._lock = asyncio.Lock()
         self._stopped = asyncio.Event()
 
     async def run(self) -> None:
         """Follow until stopped."""
-        while not await self._stops_within(self._shared.settings.follow_seconds):
+        while not await self._stops_within(self._every):
             try:
                 await self.follow()
                 # Only models of the registry can be experimented with; without one, no database is needed.
-                if any(live.release for live in self._shared.models.all()):
-                    await self._shared.experiments.refresh()
+                if any(live.release for live in self._models.all()):
+                    await self._experiments.refresh()
             except InksightError as error:
                 log("aliases could not be followed", level=logging.WARNING, **error.as_dict())
 
@@ -54,11 +72,11 @@ class Follower:
     async def follow(self) -> None:
         """Look once, and swap what has moved."""
         async with self._lock:
-            for live in self._shared.models.all():
+            for live in self._models.all():
                 await self._follow(live)
 
     async def _follow(self, live: LiveModel) -> None:
-        storage = self._shared.storage
+        storage = self._storage
         version = await asyncio.to_thread(moved_to, storage, live)
         if version is None or self._failed.get(live.name) == version.ref:
             return
@@ -66,7 +84,7 @@ class Follower:
             model = await asyncio.to_thread(load_version, storage, version, live.reference)
         except InksightError as error:
             self._failed[live.name] = version.ref
-            self._shared.metrics.swaps.labels(live.name, "failed").inc()
+            self._metrics.swaps.labels(live.name, "failed").inc()
             log(
                 "a new version was refused",
                 level=logging.ERROR,
@@ -76,7 +94,7 @@ class Follower:
             )
             return
         self._failed.pop(live.name, None)
-        replaced = self._shared.go_live(model)
-        self._shared.metrics.swaps.labels(live.name, "done").inc()
+        replaced = self._go_live(model)
+        self._metrics.swaps.labels(live.name, "done").inc()
         if replaced is not None and replaced.release is not None:
             await asyncio.to_thread(replaced.release)

@@ -20,6 +20,7 @@ from inksight.tuning.cluster import Cluster, passed_on, settle
 from inksight.tuning.exchange import Exchange, Stored
 from inksight.tuning.ray_runner import LOSSES
 from inksight.tuning.trial import Trials
+from inksight.tuning.workers import work
 from inksight.workspace import workspace
 
 _STOP_SECONDS = 60
@@ -69,8 +70,6 @@ def run_trials(
 
 def one_trial(trials: Trials, settings: TuneSettings, data: Stored | None, told: dict[str, str]) -> list[str]:
     """Run one trial on the machine that Ray chose; returns what is to be said of it."""
-    from inksight.tuning.study import work
-
     place = settle(told)
     torch.set_num_threads(trials.threads)
     if data is not None:

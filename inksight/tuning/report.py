@@ -12,7 +12,8 @@ import optuna
 from optuna.trial import TrialState
 
 from inksight.plotting import ACCENT, INK, axes, bars, png_bytes, style
-from inksight.tuning.study import Found, fate
+from inksight.tuning.study import Found
+from inksight.tuning.workers import fate
 from inksight.workspace import write_text
 
 if TYPE_CHECKING:

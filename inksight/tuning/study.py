@@ -1,15 +1,11 @@
-"""`tune`: a resumable search with Optuna, by one process or several that share the study through the database."""
+"""`tune`: a resumable search with Optuna; where the trials run is the matter of workers.py and ray_trials.py."""
 
 from __future__ import annotations
 
 import re
-import signal
-import sys
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +17,13 @@ from inksight import models
 from inksight.config import resolve
 from inksight.data import open_dataset
 from inksight.data.ensure import ensure_dataset
-from inksight.errors import ConflictError, InksightError, TrainingError, UnavailableError, UsageError, unknown
+from inksight.errors import ConflictError, TrainingError, UsageError, unknown
 from inksight.settings import TuneSettings
 from inksight.training.mlflow_tracker import check_address
-from inksight.tuning.sampling import sampler_of
 from inksight.tuning.spaces import load_space, split_values
 from inksight.tuning.storage import open_storage, outages_told
 from inksight.tuning.trial import CURVES, Trials, direction
+from inksight.tuning.workers import ended, fate, in_processes, quiet, reopen, run_here
 from inksight.workspace import workspace
 
 
@@ -60,7 +56,7 @@ class Found:
     @property
     def done(self) -> int:
         """How many trials have ended by themselves, well or not."""
-        return len(_ended(self.study))
+        return len(ended(self.study))
 
 
 def tune(
@@ -106,7 +102,7 @@ def tune(
         training=dict(training or {}),
     )
     study = _open(name, settings, identity)
-    left = settings.trials - len(_ended(study))
+    left = settings.trials - len(ended(study))
     say(f"study {name}: {settings.trials - max(left, 0)} trials done, {max(left, 0)} to go")
     if left > 0:
         deadline = time.monotonic() + limit if limit else None
@@ -128,89 +124,9 @@ def _run_all(
             run_trials(cluster, trials, settings, left, deadline, say)
         return
     if settings.jobs == 1:
-        _work(trials, study, left, settings.trials, timeout, say)
+        run_here(trials, study, left, settings.trials, timeout, say)
         return
-    # Every worker gets its share beforehand, so that together they make exactly as many trials as were asked for.
-    shares = [left // settings.jobs + (number < left % settings.jobs) for number in range(settings.jobs)]
-    context = get_context("spawn")
-    workers = [
-        context.Process(target=_worker, args=(trials, study.study_name, settings, share, timeout))
-        for share in shares
-        if share
-    ]
-    for worker in workers:
-        worker.start()
-    try:
-        for worker in workers:
-            worker.join()
-    except BaseException:
-        for worker in workers:
-            worker.terminate()
-        for worker in workers:
-            worker.join()
-        raise
-    killed = [worker.exitcode for worker in workers if worker.exitcode]
-    if killed:
-        say(f"{len(killed)} of {len(workers)} workers died ({killed}); the same command runs their trials again")
-
-
-def _worker(trials: Trials, name: str, settings: TuneSettings, share: int, timeout: float | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
-    try:
-        with outages_told():
-            work(trials, name, settings, share, timeout, say)
-    except UnavailableError as error:
-        say(f"error: {error.message}")
-        sys.exit(1)
-
-
-def work(trials: Trials, name: str, settings: TuneSettings, share: int, timeout: float | None, say: Any) -> None:
-    """Run `share` trials of the study, as one worker of several."""
-    _work(trials, _load(name, settings, trials.epochs), share, settings.trials, timeout, say)
-
-
-def _work(trials: Trials, study: optuna.Study, count: int, most: int, timeout: float | None, say: Any) -> None:
-    """Run `count` trials, fewer when others have brought the study to `most` meanwhile."""
-
-    def tell(study: optuna.Study, trial: FrozenTrial) -> None:
-        said = " ".join(f"{value:.4f}" for value in trial.values or []) or trial.user_attrs.get("failure", "")
-        chosen = ", ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
-        say(f"trial {trial.number} {fate(trial)} {said}  ({chosen})")
-        if len(_ended(study)) >= most:
-            study.stop()
-
-    def objective(trial: optuna.Trial) -> float | tuple[float, ...]:
-        try:
-            return trials(trial)
-        except (InksightError, RuntimeError, ValueError, MemoryError) as error:
-            trial.set_user_attr("failure", f"{type(error).__name__}: {error}")
-            raise
-
-    # A setting that makes training fail is a finding, not a reason to stop: what it raised is kept with the trial.
-    study.optimize(
-        objective,
-        n_trials=count,
-        timeout=timeout,
-        callbacks=[tell],
-        catch=(InksightError, RuntimeError, ValueError, MemoryError),
-    )
-
-
-def fate(trial: FrozenTrial) -> str:
-    """Return how a trial ended, in a word; one that was stopped or killed says nothing of its settings."""
-    if trial.state == TrialState.FAIL:
-        return "failed" if "failure" in trial.user_attrs else "stopped"
-    return trial.state.name.lower()
-
-
-def _ended(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials that count; another takes the place of one that was stopped."""
-    trials = study.get_trials(deepcopy=False)
-    return [trial for trial in trials if fate(trial) in ("complete", "pruned", "failed")]
+    in_processes(trials, study.study_name, settings, left, timeout, say)
 
 
 def found(study: optuna.Study) -> Found:
@@ -234,7 +150,7 @@ def best_trial(study_name: str) -> Best:
 
 def load_study(name: str) -> optuna.Study:
     """Return a study of the workspace by name; raises NotFoundError with the nearest names."""
-    with _quiet():
+    with quiet():
         storage = open_storage()
         names = [summary.study_name for summary in optuna.get_all_study_summaries(storage)]
         if name not in names:
@@ -249,7 +165,7 @@ def _best(study: optuna.Study, trial: FrozenTrial) -> Best:
 
 
 def _open(name: str, settings: TuneSettings, identity: dict[str, Any]) -> optuna.Study:
-    with _quiet():
+    with quiet():
         study = optuna.create_study(
             study_name=name,
             storage=open_storage(),
@@ -263,32 +179,7 @@ def _open(name: str, settings: TuneSettings, identity: dict[str, Any]) -> optuna
                 f"study {name!r} is about {key} {known[key]}, not {value}", hint="Choose another --study name."
             )
         study.set_user_attr(key, value)
-    return _load(name, settings, settings.epochs)
-
-
-def _load(name: str, settings: TuneSettings, epochs: int) -> optuna.Study:
-    pruners: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
-        "hyperband": lambda: optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs),
-        "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
-        "none": optuna.pruners.NopPruner,
-    }
-    with _quiet():
-        return optuna.load_study(
-            study_name=name,
-            storage=open_storage(),
-            sampler=sampler_of(settings),
-            pruner=pruners[settings.pruner](),
-        )
-
-
-class _quiet(warnings.catch_warnings):
-    """Inside the block Optuna neither logs each step nor warns that its retry of dead workers is experimental."""
-
-    def __enter__(self) -> Any:
-        entered = super().__enter__()
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return entered
+    return reopen(name, settings, settings.epochs)
 
 
 def seconds(text: str) -> float | None:
@@ -299,7 +190,3 @@ def seconds(text: str) -> float | None:
     if not match:
         raise UsageError(f"--timeout: {text!r} is not a length of time", hint="For example: 90s, 20m, 1h.")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
