@@ -125,7 +125,7 @@ def work_folder(target: Path) -> Iterator[Path]:
         lock = FileLock(left / "lock")
         with suppress(Timeout, OSError), lock.acquire(timeout=0):
             shutil.rmtree(left, ignore_errors=True)
-    with tidied_on_sigterm():
+    with _tidied_on_sigterm():
         # Locked before it has the name by which another process would take it for a dead one's.
         fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.new-", dir=target.parent))
         folder = target.parent / f"{prefix}{secrets.token_hex(4)}"
@@ -143,7 +143,7 @@ class _Terminated(BaseException):
 
 
 @contextmanager
-def tidied_on_sigterm() -> Iterator[None]:
+def _tidied_on_sigterm() -> Iterator[None]:
     """Let SIGTERM unwind the block before it ends the process; a second one ends it at once.
 
     Signals reach only the main thread, and whoever handles SIGTERM already goes on doing so: then nothing changes.

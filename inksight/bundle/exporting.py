@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -37,7 +36,7 @@ from inksight.bundle.parity import SAMPLES, Predict, batched, compare, made_imag
 from inksight.bundle.quantizing import CALIBRATION_IMAGES, to_float16, to_int8
 from inksight.data.dataset import Dataset
 from inksight.errors import BundleError, ConflictError, MissingPartError, UsageError, unknown
-from inksight.workspace import tidied_on_sigterm
+from inksight.workspace import work_folder
 
 Write = Callable[[Classifier, Path, Dataset | None], Predict]
 
@@ -67,12 +66,11 @@ def export(
     target = Path(out) if out is not None else Path(f"{model.name}{kind.suffix}")
     if target.exists() and not force:
         raise ConflictError(f"{str(target)!r} exists", hint="Choose another name with --out, or --force to replace it.")
-    target.parent.mkdir(parents=True, exist_ok=True)
     if data is not None:
         check_classes(model, data)
     reference = torch_runner(model.network())
-    with tidied_on_sigterm(), tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
-        temporary = Path(name) / f"model{kind.suffix}"
+    with work_folder(target) as folder:
+        temporary = folder / f"model{kind.suffix}"
         with redirect_stdout(sys.stderr):  # litert-torch tells of its steps; standard output is for the result
             run = kind.write(model, temporary, data)
         images = spread(data.images("val"), SAMPLES) if data is not None and data.size("val") else None
@@ -100,7 +98,7 @@ def find_format(name: str) -> Format:
 def _publish(temporary: Path, target: Path) -> int:
     """Move what was written to its place, OpenVINO's .bin beside its .xml; return the bytes of both."""
     total = 0
-    for part in temporary.parent.iterdir():
+    for part in list(temporary.parent.glob("model.*")):
         total += part.stat().st_size
         os.replace(part, target if part == temporary else target.with_suffix(part.suffix))
     return total

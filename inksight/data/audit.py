@@ -23,7 +23,7 @@ from inksight.data.pack import BLOCK_BYTES, Progress, find_blanks, no_progress, 
 from inksight.data.pool import Images, NpyFile, Pool
 from inksight.errors import UsageError
 from inksight.settings import AuditSettings
-from inksight.workspace import tidied_on_sigterm, write_json
+from inksight.workspace import work_folder, write_json
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ def audit(
     settings = settings or AuditSettings()
     if clean is not None and clean.resolve() == dataset.path:
         raise UsageError(f"--write-clean: {str(clean)!r} is the dataset itself", hint="Give another path.")
-    with tidied_on_sigterm(), tempfile.TemporaryDirectory(prefix="inksight-audit-") as folder:
-        pool = _spool(dataset, Path(folder), progress)
+    with work_folder(Path(tempfile.gettempdir()) / f"inksight-audit-{dataset.name}") as folder:
+        pool = _spool(dataset, folder, progress)
         found = _Findings(dataset, pool, settings, progress)
         result = found.result()
         if out is not None:
