@@ -15,6 +15,9 @@ from collections.abc import Callable
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds between two tries while the server is away; doubled each time."""
 
+HANGING = 15.0
+"""Seconds in which a server that is only busy has answered: somewhat more than one request may take."""
+
 
 class Outbox:
     """A line of messages to the server `name`; `may_pass` tells an outage from a refusal by the exception."""
@@ -47,8 +50,9 @@ class Outbox:
     def close(self, patience: float, longest: float) -> int:
         """Wait until all is sent and return how many messages are not.
 
-        Gives up when nothing was delivered for `patience` seconds, and after `longest` seconds in any case; a request
-        that is under way then is left to its own time limit, in its own thread.
+        Gives up when a server that is away got nothing for `patience` seconds, one that has not failed yet for HANGING,
+        and after `longest` seconds in any case; a request that is under way then is left to its own time limit, in its
+        own thread.
         """
         began = time.monotonic()
         with self._changed:
@@ -56,7 +60,8 @@ class Outbox:
             self._moved_at = began
             self._changed.notify_all()
             while self._thread.is_alive() and self._waiting:
-                left = min(self._moved_at + patience, began + longest) - time.monotonic()
+                quiet = patience if self._away else max(patience, HANGING)
+                left = min(self._moved_at + quiet, began + longest) - time.monotonic()
                 if left <= 0:
                     break
                 self._changed.wait(left)
@@ -92,7 +97,9 @@ class Outbox:
                         f"{self._name} does not answer; the training goes on, and what it misses is sent when it is"
                         f" back: {_line(_root(error))}"
                     )
-                self._away = True
+                with self._changed:
+                    self._away = True
+                    self._changed.notify_all()
                 return False
             if not self.refused:
                 self._notes.append(f"{self._name} refuses what it is sent; this is left out: {_line(error)}")

@@ -246,9 +246,8 @@ def test_a_search_makes_an_experiment(client: MlflowClient, data: Path, mlflow_s
     assert done.returncode == 0, done.stderr
     found = runs(client, data.stem + "-search")
     assert sorted(run.info.run_name for run in found) == ["trial-0000", "trial-0001"]
-    if "did not get" not in done.stderr:  # a trial waits three seconds for a server that is busy, and says so
-        assert {run.info.status for run in found} <= {"FINISHED", "KILLED"}, done.stderr
-    assert all(steps(client, run, "val_accuracy") == [1] for run in found)
+    assert {run.info.status for run in found} <= {"FINISHED", "KILLED"}, done.stderr
+    assert all(steps(client, run, "val_accuracy") == [1] for run in found), done.stderr
     assert client.search_registered_models(f"name LIKE '{data.stem}%'") == []
 
 

@@ -81,7 +81,14 @@ def test_an_outage_is_told_by_what_it_began_with() -> None:
     assert line.notes()[0].endswith("is sent when it is back: [Errno 111] Connection refused")
 
 
-def test_a_server_that_hangs_is_left_behind() -> None:
+def test_a_server_that_is_only_busy_is_waited_for() -> None:
+    line = box()
+    line.put(lambda: time.sleep(1))
+    assert line.close(patience=0.1, longest=60) == 0
+
+
+def test_a_server_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "HANGING", 0.2)
     line, answer = box(), threading.Event()
     line.put(lambda: answer.wait(100) and None)
     assert line.close(patience=0.2, longest=60) == 1
