@@ -4,18 +4,41 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from types import FrameType
-from typing import TypeVar
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import FrameType, ModuleType
+from typing import Any, TypeVar
 
 CORES = os.cpu_count() or 1
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class _Process(SpawnProcess):
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            return SpawnProcess._Popen(process_obj)
+        finally:
+            sys.modules["__main__"] = main
+
+
+class Spawned(SpawnContext):
+    """Processes that start afresh, without the caller's script: it need not guard itself with `__main__`.
+
+    Python's own spawned processes run that script again, to find there what they are to do; all that ours do is in this
+    package. Not forked, since forking a process whose libraries run threads can hang.
+    """
+
+    Process = _Process
 
 
 def ahead(executor: Executor, function: Callable[[T], R], items: Iterable[T], *, waiting: int = CORES) -> Iterator[R]:

@@ -6,12 +6,12 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
-from multiprocessing import get_context
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from inksight.data.parallel import Spawned
 from inksight.errors import InksightError, UnavailableError
 from inksight.settings import TuneSettings
 from inksight.tuning.sampling import sampler_of
@@ -25,7 +25,7 @@ def in_processes(
     """Run `left` trials in `settings.jobs` processes; all are ended when this one is stopped."""
     # Every worker gets its share beforehand, so that together they make exactly as many trials as were asked for.
     shares = [left // settings.jobs + (number < left % settings.jobs) for number in range(settings.jobs)]
-    context = get_context("spawn")
+    context = Spawned()
     workers = [
         context.Process(target=_worker, args=(trials, name, settings, share, timeout)) for share in shares if share
     ]

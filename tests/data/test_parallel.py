@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,3 +87,17 @@ def test_other_threads_work_as_ever() -> None:
         thread.start()
         thread.join()
     assert found == [1, 2, 3]
+
+
+def test_a_script_that_starts_processes_needs_no_guard(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "print('once', flush=True)\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from math import factorial\n"
+        "from inksight.data.parallel import Spawned\n"
+        "with ProcessPoolExecutor(2, Spawned()) as processes:\n"
+        "    print(list(processes.map(factorial, range(5))))\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("once\n[1, 1, 2, 6, 24]\n", "")
