@@ -154,12 +154,7 @@ def _ink_on(grey: Grey, noise: float) -> Grey:
     quarter, paper, three_quarters = (int(ring[len(ring) * share // 4]) for share in (1, 2, 3))
     picture = ndimage.gaussian_filter(grey.astype(np.float32), 1.0) if noise > 1 else grey
     if three_quarters - quarter < CONTRAST / 2:
-        if noise:
-            return _select(_towards_ink(picture, paper), noise)
-        place = _beside_paper(grey, paper)
-        ink = np.zeros_like(grey)
-        ink[place] = _select(_towards_ink(grey[place], paper), noise)
-        return ink
+        return _select(_towards_ink(picture, paper), noise)
     # Light is uneven. First a wide look around for the paper, for wide pens; then as wide as the lines need, since for
     # thin ones shadows are wider than that.
     reach = min(grey.shape) / 5
@@ -170,14 +165,6 @@ def _ink_on(grey: Grey, noise: float) -> Grey:
     width = line_width(_on_paper(_flattened(half, reach * len(half) / len(grey)), noise) > 127)
     reach = min(reach, 5 * width * len(grey) / len(half) + 6)
     return _on_paper(_flattened(sheet, reach), noise)
-
-
-def _beside_paper(grey: Grey, paper: int) -> tuple[slice, slice]:
-    """Return the rows and columns, from multiples of four on, beyond which a picture is nothing but paper."""
-    from PIL import Image
-
-    left, top, right, bottom = Image.fromarray(grey ^ np.uint8(paper)).getbbox() or (0, 0, *grey.shape[::-1])
-    return slice(top // 4 * 4, bottom), slice(left // 4 * 4, right)
 
 
 def _on_paper(difference: Floats, noise: float) -> Grey:

@@ -106,23 +106,19 @@ def _depth(ink: npt.NDArray[np.uint8]) -> tuple[Floats, float, float]:
     reach = math.ceil(0.75 * by_outline) + 1
     while (inside := squared_distance(mask, reach)).max() > reach * reach:
         reach *= 2
-    ridge = (inside == highest(inside, 1)) & mask
-    line = 2 * math.sqrt(np.median(inside.ravel().compress(ridge.ravel()))) - 0.5
+    line = 2 * math.sqrt(np.median(inside[(inside == highest(inside, 1)) & mask])) - 0.5
     if line < 6:  # in whole pixels too coarse; area by outline is finer, but where lines touch it is too much
         line = min(0.96 * by_outline, line + 0.75)
     side = float(max(height, width))
     # Half the brush, half of the finest step, and a pixel to interpolate with.
     reach = math.ceil(max(0.0, _BRUSH / 2 - line / 2)) + 3
-    sign = mask * np.float32(2) - np.float32(1)
-    # Of the two distances one is 0 everywhere.
-    depth = np.sqrt(inside | squared_distance(~mask, reach), dtype=np.float32) * sign
+    depth = np.sqrt(inside, dtype=np.float32) - np.sqrt(squared_distance(~mask, reach), dtype=np.float32)
     if line * (BOX - 1) > LINE_WIDTH * (side - line):
         # Narrowing would lose what is much thinner than the rest: keep its centre lines, but not their ends in corners.
         thin: npt.NDArray[np.bool_] = skeletonize(mask)  # type: ignore[no-untyped-call]
         around = squared_distance(~(thin & (depth > line / 8)), _BRUSH)
         depth = np.maximum(depth, line / 2 - np.sqrt(around, dtype=np.float32))
-        sign = np.copysign(np.float32(1), depth)
-    return depth - sign * np.float32(0.5), line, side
+    return depth - np.copysign(np.float32(0.5), depth), line, side
 
 
 def _place(depth: Floats, line: float, side: float) -> Bitmap:
