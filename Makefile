@@ -14,7 +14,7 @@ quickstart: $(VENV)/.installed   ## Train on the embedded digits, evaluate, then
 	$(BIN)/inksight quickstart
 
 test: $(VENV)/.installed-dev     ## Run every test
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev     ## Check style and types
 	$(BIN)/ruff check .
