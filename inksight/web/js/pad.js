@@ -33,7 +33,7 @@ export function makePad({ onchange, kept }, ...tools) {
   }
 
   function keys(event) {
-    if (!isOpen || event.target.closest?.("input, dialog")) return;
+    if (!isOpen || event.target.closest?.("input, select, dialog")) return;
     if ((event.key === "z" || event.key === "Z") && !event.altKey && !event.shiftKey) sheet.undo();
     else if ((event.key === "Delete" || event.key === "Backspace") && !event.ctrlKey && !event.metaKey) sheet.clear();
     else return;

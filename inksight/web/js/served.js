@@ -1,8 +1,9 @@
-// Which models answer here, and which of them the drawing views talk to: the first one that judges drawings. Where there
-// is none, they say so.
+// Which models answer here, and which of them the drawing views talk to: the first one that judges drawings, unless
+// another is chosen. Where there is none, they say so.
 //
 //   const models = await servedModels();               their summaries, as soon as they are loaded
-//   const model = await drawingModel(() => gone);      its summary; null: only photos are judged here
+//   const models = await drawingModels(() => gone);    those that judge drawings
+//   const model = await drawingModel(() => gone);      the first of them; null: only photos are judged here
 //   section.replaceWith(photosOnly());
 //   await pause();                                     before asking a server again that does not answer
 
@@ -22,7 +23,9 @@ export async function servedModels({ gone = () => false, failed = () => {} } = {
   }
 }
 
-export const drawingModel = async (gone) => (await servedModels({ gone })).find(({ kind }) => kind === "drawing") ?? null;
+export const drawingModels = async (gone) => (await servedModels({ gone })).filter(({ kind }) => kind === "drawing");
+
+export const drawingModel = async (gone) => (await drawingModels(gone))[0] ?? null;
 
 export const photosOnly = () =>
   h("section", { class: "elsewhere" }, h("p", { class: "overline" }, t("served.photos")), h("h1", { class: "word" }, t("served.photos.title")),

@@ -8,12 +8,13 @@ import { makeGuesses } from "../guesses.js";
 import { label, number, percent, t } from "../i18n.js";
 import { makePad, tool } from "../pad.js";
 import { button, makeSpoken, makeVerdict, reason } from "../parts.js";
-import { drawingModel, photosOnly } from "../served.js";
+import { drawingModels, photosOnly } from "../served.js";
 import { showBitmap } from "../stamp.js";
 
 export const id = "draw";
 
 let kept = null; // the drawing, for whoever looks at another view and comes back
+let chosen = null; // and the model's name, where there are several
 
 export function mount(root, { notice, status }) {
   let answer = null;
@@ -40,12 +41,14 @@ export function mount(root, { notice, status }) {
   const because = h("p", { role: "status" });
   const seen = h("figure", { class: "seen" }, h("div", { class: "stamp" }, stamp), 
     h("figcaption", { class: "beside" }, t("draw.stamp"), why, because));
+  const picker = h("select", { id: "model", onchange: () => choose(picker.value) });
+  const which = h("p", { class: "which", hidden: true }, h("label", { for: "model" }, t("classify.model")), picker);
   const spoken = makeSpoken();
 
   root.append(
     h("section", { class: "draw blank" },
       pad.element,
-      h("div", { class: "margin" }, verdict.element, feedback.element, guesses.element, seen),
+      h("div", { class: "margin" }, verdict.element, feedback.element, guesses.element, seen, which),
       spoken),
   );
   const section = root.firstElementChild;
@@ -135,15 +138,25 @@ export function mount(root, { notice, status }) {
   const themed = () => showBitmap(stamp, sheet.strokes);
   addEventListener("inksight:theme", themed);
 
-  async function learn() {
-    const found = await drawingModel(() => gone);
-    if (gone) return;
-    if (!found) return section.replaceWith(photosOnly());
-    model = found.name;
+  async function choose(name) {
+    model = chosen = picker.value = name;
+    forgetWhy();
+    guesser.forget(); // what the one before says comes too late
     if (sheet.strokes.length) guesser.ask(sheet.strokes);
-    ({ classes } = await get(`v1/classes?model=${encodeURIComponent(model)}`).catch(() => ({ classes })));
+    const found = await get(`v1/classes?model=${encodeURIComponent(name)}`).catch(() => ({ classes }));
+    if (gone || model !== name) return;
+    ({ classes } = found);
     const ideas = [...classes].sort(() => Math.random() - 0.5).slice(0, 3).map(label);
     if (ideas.length === 3) invitation.lastChild.textContent = t("draw.ideas", { a: ideas[0], b: ideas[1], c: ideas[2] });
+  }
+
+  async function learn() {
+    const names = (await drawingModels(() => gone)).map(({ name }) => name);
+    if (gone) return;
+    if (!names.length) return section.replaceWith(photosOnly());
+    picker.replaceChildren(...names.map((name) => h("option", { value: name }, name)));
+    which.hidden = names.length < 2;
+    await choose(names.includes(chosen) ? chosen : names[0]);
   }
 
   learn();

@@ -1,0 +1,42 @@
+"""Two models of drawings: which of them looks at the sheet is chosen beside it, and stays chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from inksight.serving import create_app
+from inksight.settings import ServeSettings
+from tests.serving.conftest import HalvesClassifier, running
+from tests.web.test_draw import CONTRASTS, LEFT, PHONE, stroke
+from tests.web.test_pictionary import expect
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    models = [HalvesClassifier(), HalvesClassifier("quarters")]
+    with running(create_app(ServeSettings(), models=models)) as url:
+        yield url + "/"
+
+
+@pytest.mark.parametrize(("size", "scheme"), [({"width": 1280, "height": 800}, "light"), (PHONE, "dark")])
+def test_another_model_looks_at_the_same_drawing(visit: Callable[..., Any], size: dict[str, Any], scheme: str) -> None:
+    page = visit(color_scheme=scheme, **size)
+    stroke(page, *LEFT)
+    expect(page.locator("#colophon")).to_contain_text("halves")
+    chooser = page.get_by_label("Model", exact=True)
+    chooser.select_option("quarters")
+    expect(page.locator("#colophon")).to_contain_text("quarters")
+    # A key that means something to the sheet does nothing to it while a model is chosen.
+    chooser.press("z")
+    assert page.locator("section.draw.blank").count() == 0
+    assert page.evaluate(CONTRASTS) == []
+    page.evaluate("location.hash = '#/models'")
+    expect(page.locator("canvas.ink")).to_have_count(0)
+    page.evaluate("location.hash = '#/draw'")
+    expect(chooser).to_have_value("quarters")
+    expect(page.locator(".word")).to_have_text("left")
