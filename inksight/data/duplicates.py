@@ -207,7 +207,8 @@ def _candidates(sketches: Sketches, threshold: float) -> NDArray[np.int64]:
 def _neighbours(sketches: Sketches, turn: int, threshold: float) -> NDArray[np.int64]:
     """Return pairs that stand close in one sorted list and may be near, each as one number i * N + j with i < j."""
     bits = (sketches.bits << np.uint64(turn)) | (sketches.bits >> np.uint64((64 - turn) % 64))
-    order = np.argsort(bits)
+    # Stable: else the order of equal bits, and with it which copies are found, would depend on the processor.
+    order = np.argsort(bits, kind="stable")
     found = []
     for step in range(1, _NEIGHBOURS + 1):
         a, b = order[:-step], order[step:]

@@ -40,7 +40,7 @@ PATIENCE, LONGEST = 20.0, 300.0
 """Seconds that the end of a training waits without progress, and in all."""
 
 SHORT_PATIENCE = 3.0
-"""Seconds that a training which left no model, or was stopped or failed, waits without progress."""
+"""The same of a training that left no model and whose server is away, and of one that was stopped or failed."""
 
 _CLIENT = {
     # The default is 7 tries with two minutes each; the outbox tries again without anybody waiting for it.

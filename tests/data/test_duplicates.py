@@ -94,13 +94,12 @@ def test_near_copies_are_found_among_real_drawings(
     found = pairs_of(np.concatenate([real, copies]))
     planted = {(int(row), len(real) + i) for i, row in enumerate(chosen)}
     assert len(planted & set(found)) / len(planted) > 0.95
-    # Independent drawings are rarely that near: almost all of those found are of "line", alike by nature. How many of
-    # the others become candidates depends on the processor's rounding: about one in a thousand drawings.
+    # Independent drawings are rarely that near: almost all of those found are of "line", alike by nature.
     lines = files.index(folder / "line.npy")
     others = [
         pair for pair in set(found) - planted if pair[1] < len(real) and {pair[0] // 290, pair[1] // 290} != {lines}
     ]
-    assert len(others) < len(real) / 500
+    assert len(others) < len(real) / 1000
 
 
 def test_photos_stay_near_themselves_when_resized_and_brightened(shared_data: Path) -> None:
