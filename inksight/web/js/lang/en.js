@@ -119,7 +119,7 @@ export default {
     "classify.ways": "Drop it here, paste it, choose a file, or use the camera.",
     "classify.choose": "Choose a picture",
     "classify.camera": "Camera",
-    "classify.model": "Model",
+    "choose.model": "Model",
     "classify.kind.photo": "photos",
     "classify.kind.drawing": "drawings",
     "classify.picture": "The picture to be judged",

@@ -119,7 +119,7 @@ export default {
     "classify.ways": "Déposez-la ici, collez-la, choisissez un fichier ou prenez une photo.",
     "classify.choose": "Choisir une image",
     "classify.camera": "Photo",
-    "classify.model": "Modèle",
+    "choose.model": "Modèle",
     "classify.kind.photo": "photos",
     "classify.kind.drawing": "dessins",
     "classify.picture": "L’image à juger",

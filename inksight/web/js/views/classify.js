@@ -3,6 +3,7 @@
 
 import { get, post } from "../api.js";
 import { hasCamera, openCamera } from "../camera.js";
+import { makeChooser } from "../chooser.js";
 import { h } from "../dom.js";
 import { makeFeedback } from "../feedback.js";
 import { makeGuesses } from "../guesses.js";
@@ -34,8 +35,7 @@ export function mount(root, { notice, status }) {
   const cancel = button("plain-button", t("camera.cancel"), () => { stopCamera(); show(); });
   const shutter = h("div", { class: "shutter", hidden: true }, take, cancel);
   const paper = h("div", { class: "paper" }, h("div", { class: "ground" }, photo, video), invitation, shutter);
-  const picker = h("select", { id: "model", onchange: () => chooseModel(picker.value) });
-  const which = h("p", { class: "which", hidden: true }, h("label", { for: "model", class: "unseen" }, t("classify.model")), picker);
+  const chooser = makeChooser(chooseModel, { titled: false });
 
   const verdict = makeVerdict();
   const { overline, word, share } = verdict;
@@ -47,7 +47,7 @@ export function mount(root, { notice, status }) {
   const spoken = makeSpoken();
 
   root.append(h("section", { class: "draw classify blank waiting" },
-    h("div", { class: "pad" }, paper, h("div", { class: "tools" }, choose, film, file, shot, h("span", { class: "gap" }), which)),
+    h("div", { class: "pad" }, paper, h("div", { class: "tools" }, choose, film, file, shot, h("span", { class: "gap" }), chooser.element)),
     h("div", { class: "margin" }, verdict.element, feedback.element, guesses.element, seen), spoken));
   const section = root.firstElementChild;
 
@@ -148,7 +148,7 @@ export function mount(root, { notice, status }) {
     try {
       const found = await get(`v1/models/${encodeURIComponent(name)}`);
       // Another one may have been chosen meanwhile, or the view left.
-      if (picker.value !== name || !section.isConnected) return;
+      if (chooser.value !== name || !section.isConnected) return;
       model = found;
     } catch (error) {
       return notice(reason(error), "bad");
@@ -164,9 +164,7 @@ export function mount(root, { notice, status }) {
     if (!models.length) return setTimeout(learnModels, 1000);
     // A picture is what a model of photos is for; without one, the model that answers by default reads drawings on paper.
     const first = models.find(({ kind }) => kind === "photo") ?? models[0];
-    picker.replaceChildren(...models.map(({ name, kind }) => h("option", { value: name }, `${name} (${t(`classify.kind.${kind}`)})`)));
-    picker.value = first.name;
-    which.hidden = models.length < 2;
+    chooser.offer(models.map(({ name, kind }) => [name, `${name} (${t(`classify.kind.${kind}`)})`]), first.name);
     await chooseModel(first.name);
   }
 

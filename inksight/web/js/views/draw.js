@@ -1,6 +1,7 @@
 // Draw: a sheet, what the machine sees on it while the pen moves, and on demand which strokes made it say so.
 
 import { get, post } from "../api.js";
+import { makeChooser } from "../chooser.js";
 import { h } from "../dom.js";
 import { makeFeedback } from "../feedback.js";
 import { Guesser } from "../guesser.js";
@@ -41,14 +42,13 @@ export function mount(root, { notice, status }) {
   const because = h("p", { role: "status" });
   const seen = h("figure", { class: "seen" }, h("div", { class: "stamp" }, stamp), 
     h("figcaption", { class: "beside" }, t("draw.stamp"), why, because));
-  const picker = h("select", { id: "model", onchange: () => choose(picker.value) });
-  const which = h("p", { class: "which", hidden: true }, h("label", { for: "model" }, t("classify.model")), picker);
+  const chooser = makeChooser(choose);
   const spoken = makeSpoken();
 
   root.append(
     h("section", { class: "draw blank" },
       pad.element,
-      h("div", { class: "margin" }, verdict.element, feedback.element, guesses.element, seen, which),
+      h("div", { class: "margin" }, verdict.element, feedback.element, guesses.element, seen, chooser.element),
       spoken),
   );
   const section = root.firstElementChild;
@@ -139,7 +139,7 @@ export function mount(root, { notice, status }) {
   addEventListener("inksight:theme", themed);
 
   async function choose(name) {
-    model = chosen = picker.value = name;
+    model = chosen = name;
     forgetWhy();
     guesser.forget(); // what the one before says comes too late
     if (sheet.strokes.length) guesser.ask(sheet.strokes);
@@ -154,9 +154,9 @@ export function mount(root, { notice, status }) {
     const names = (await drawingModels(() => gone)).map(({ name }) => name);
     if (gone) return;
     if (!names.length) return section.replaceWith(photosOnly());
-    picker.replaceChildren(...names.map((name) => h("option", { value: name }, name)));
-    which.hidden = names.length < 2;
-    await choose(names.includes(chosen) ? chosen : names[0]);
+    const first = names.includes(chosen) ? chosen : names[0];
+    chooser.offer(names.map((name) => [name, name]), first);
+    await choose(first);
   }
 
   learn();
