@@ -1,4 +1,4 @@
-"""Two models of drawings: which of them looks at the sheet is chosen beside it, and stays chosen."""
+"""Two models of drawings: which of them looks at the sheet is chosen beside it, and stays chosen, in games as well."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inksight.serving import create_app
 from inksight.settings import ServeSettings
 from tests.serving.conftest import HalvesClassifier, running
 from tests.web.test_draw import CONTRASTS, LEFT, PHONE, stroke
-from tests.web.test_pictionary import expect
+from tests.web.test_pictionary import begin, draw, expect, press
 
 pytestmark = pytest.mark.browser
 
@@ -40,3 +40,24 @@ def test_another_model_looks_at_the_same_drawing(visit: Callable[..., Any], size
     page.evaluate("location.hash = '#/draw'")
     expect(chooser).to_have_value("quarters")
     expect(page.locator(".word")).to_have_text("left")
+
+
+def test_the_model_that_was_chosen_judges_the_games(visit: Callable[..., Any]) -> None:
+    page = visit(**PHONE)
+    page.get_by_label("Model", exact=True).select_option("quarters")
+    page.evaluate("location.hash = '#/pictionary'")
+    chooser = page.get_by_label("Model", exact=True)
+    expect(chooser).to_have_value("quarters")
+    assert page.evaluate(CONTRASTS) == []
+    draw(page, begin(page, "Start"))
+    expect(page.locator("section.over.won")).to_be_visible()
+    expect(page.locator("#colophon")).to_contain_text("quarters")
+    expect(chooser).to_have_count(0)
+    page.evaluate("location.hash = '#/race'")
+    expect(chooser).to_have_value("quarters")
+    chooser.select_option("halves")
+    page.get_by_role("textbox", name="Your name").fill("Ada")
+    with page.expect_response("**/v1/race/rooms") as opened:
+        press(page, "Open a room")
+    assert opened.value.json()["model"] == "halves"
+    expect(chooser).to_have_count(0)

@@ -54,6 +54,7 @@ class NewGame(Shape):
 
     game: Literal["pictionary", "infinite"] = Field(examples=["pictionary"])
     rounds: int | None = Field(default=None, ge=1, le=20, description="By default 6.")
+    model: str | None = Field(default=None, description="By default the first that judges drawings.")
 
 
 class Standing(Shape):
@@ -165,7 +166,7 @@ async def start(request: Request, wanted: NewGame) -> Standing:
     """Start a game."""
     shared = services(request)
     rounds = ROUNDS[wanted.game] if wanted.rounds is None or wanted.game == "infinite" else wanted.rounds
-    game = await asyncio.to_thread(shared.games.begin, wanted.game, "", drawing_model(shared), rounds)
+    game = await asyncio.to_thread(shared.games.begin, wanted.game, "", drawing_model(shared, wanted.model), rounds)
     return standing(game)
 
 
@@ -261,13 +262,21 @@ async def scores(
     return Leaderboard(scores=[ScoreItem(name=row.name, score=row.score, at=row.at) for row in rows])
 
 
-def drawing_model(shared: Services) -> LiveModel:
-    """Return the first model that judges drawings; raises ConflictError when none is served."""
-    shared.models.get()
-    for model in shared.models.all():
-        if model.draws:
-            return model
-    raise ConflictError("no model for drawings is served here", hint="inksight serve doodles")
+def drawing_model(shared: Services, name: str | None) -> LiveModel:
+    """Return the model of that name, or the first that judges drawings.
+
+    Raises NotFoundError for an unknown name, ConflictError for a model of photos or when none for drawings is served.
+    """
+    wanted = shared.models.get(name)
+    drawing = [model for model in shared.models.all() if model.draws]
+    if not drawing:
+        raise ConflictError("no model for drawings is served here", hint="inksight serve doodles")
+    if name is None:
+        return drawing[0]
+    if not wanted.draws:
+        names = ", ".join(model.name for model in drawing)
+        raise ConflictError(f"model {wanted.name!r} judges photos", hint=f"For drawings there are: {names}.")
+    return wanted
 
 
 async def open_round(shared: Services, round_id: str) -> Round:

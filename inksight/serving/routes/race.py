@@ -20,6 +20,12 @@ router = APIRouter(prefix="/v1/race", tags=["games"])
 Code = Annotated[str, Path(pattern="^[a-z0-9]{1,20}$", description="As the server gave it.", examples=["k7mq2rbd"])]
 
 
+class NewRoom(Shape):
+    """What the players of a room draw for."""
+
+    model: str | None = Field(default=None, description="By default the first that judges drawings.")
+
+
 class RoomState(Shape):
     """A room, as somebody who knows its code may see it before joining."""
 
@@ -27,14 +33,16 @@ class RoomState(Shape):
     phase: Literal["lobby", "countdown", "drawing", "over"]
     players: list[str]
     full: bool
+    model: str = Field(description="The model that judges the drawings.", examples=["doodles"])
     socket: str = Field(description="Where the WebSocket is, relative to the server's root.")
 
 
 @router.post("/rooms", status_code=201)
-async def open_room(request: Request) -> RoomState:
+async def open_room(request: Request, wanted: NewRoom | None = None) -> RoomState:
     """Open a room. It is removed when nobody has been in it for a minute; services with several workers have none."""
     shared = services(request)
-    return _state(shared, shared.race.open(drawing_model(shared)).code)
+    model = drawing_model(shared, None if wanted is None else wanted.model)
+    return _state(shared, shared.race.open(model).code)
 
 
 @router.get("/rooms/{code}")
@@ -61,7 +69,9 @@ def _state(shared: Services, code: str) -> RoomState:
     found = shared.race.find(code)
     names = [player.name for player in found.players]
     where = f"v1/race/rooms/{found.code}/play"
-    return RoomState(room=found.code, phase=found.phase, players=names, full=found.full, socket=where)
+    return RoomState(
+        room=found.code, phase=found.phase, players=names, full=found.full, model=found.model, socket=where
+    )
 
 
 def _check_origin(socket: WebSocket, allowed: list[str]) -> None:

@@ -1,16 +1,19 @@
 // Which models answer here, and which of them the drawing views talk to: the first one that judges drawings, unless
-// another is chosen. Where there is none, they say so.
+// another is chosen, and that one from view to view. Where there is none, they say so.
 //
 //   const models = await servedModels();               their summaries, as soon as they are loaded
-//   const models = await drawingModels(() => gone);    those that judge drawings
-//   const model = await drawingModel(() => gone);      the first of them; null: only photos are judged here
+//   const chooser = chooseDrawingModel({ onchoice: (name) => ..., onnone: () => ..., gone: () => gone });
+//   chooser.element, chooser.value                     the choice, seen where there is one, and the name chosen
 //   section.replaceWith(photosOnly());
 //   await pause();                                     before asking a server again that does not answer
 
 import { get } from "./api.js";
+import { makeChooser } from "./chooser.js";
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
 import { button } from "./parts.js";
+
+let chosen = null; // the name of the model of the drawing views
 
 export const pause = () => new Promise((resolve) => setTimeout(resolve, 1000));
 
@@ -23,9 +26,19 @@ export async function servedModels({ gone = () => false, failed = () => {} } = {
   }
 }
 
-export const drawingModels = async (gone) => (await servedModels({ gone })).filter(({ kind }) => kind === "drawing");
-
-export const drawingModel = async (gone) => (await drawingModels(gone))[0] ?? null;
+export function chooseDrawingModel({ onchoice = () => {}, onnone, gone }) {
+  const choose = (name) => { chosen = name; onchoice(name); };
+  const chooser = makeChooser(choose);
+  servedModels({ gone }).then((models) => {
+    if (gone()) return;
+    const names = models.filter(({ kind }) => kind === "drawing").map(({ name }) => name);
+    if (!names.length) return onnone();
+    const first = names.includes(chosen) ? chosen : names[0];
+    chooser.offer(names.map((name) => [name, name]), first);
+    choose(first);
+  });
+  return chooser;
+}
 
 export const photosOnly = () =>
   h("section", { class: "elsewhere" }, h("p", { class: "overline" }, t("served.photos")), h("h1", { class: "word" }, t("served.photos.title")),

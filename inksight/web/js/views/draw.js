@@ -1,7 +1,6 @@
 // Draw: a sheet, what the machine sees on it while the pen moves, and on demand which strokes made it say so.
 
 import { get, post } from "../api.js";
-import { makeChooser } from "../chooser.js";
 import { h } from "../dom.js";
 import { makeFeedback } from "../feedback.js";
 import { Guesser } from "../guesser.js";
@@ -9,13 +8,12 @@ import { makeGuesses } from "../guesses.js";
 import { label, number, percent, t } from "../i18n.js";
 import { makePad, tool } from "../pad.js";
 import { button, makeSpoken, makeVerdict, reason } from "../parts.js";
-import { drawingModels, photosOnly } from "../served.js";
+import { chooseDrawingModel, photosOnly } from "../served.js";
 import { showBitmap } from "../stamp.js";
 
 export const id = "draw";
 
 let kept = null; // the drawing, for whoever looks at another view and comes back
-let chosen = null; // and the model's name, where there are several
 
 export function mount(root, { notice, status }) {
   let answer = null;
@@ -42,7 +40,7 @@ export function mount(root, { notice, status }) {
   const because = h("p", { role: "status" });
   const seen = h("figure", { class: "seen" }, h("div", { class: "stamp" }, stamp), 
     h("figcaption", { class: "beside" }, t("draw.stamp"), why, because));
-  const chooser = makeChooser(choose);
+  const chooser = chooseDrawingModel({ onchoice: choose, onnone: () => section.replaceWith(photosOnly()), gone: () => gone });
   const spoken = makeSpoken();
 
   root.append(
@@ -139,7 +137,7 @@ export function mount(root, { notice, status }) {
   addEventListener("inksight:theme", themed);
 
   async function choose(name) {
-    model = chosen = name;
+    model = name;
     forgetWhy();
     guesser.forget(); // what the one before says comes too late
     if (sheet.strokes.length) guesser.ask(sheet.strokes);
@@ -150,16 +148,6 @@ export function mount(root, { notice, status }) {
     if (ideas.length === 3) invitation.lastChild.textContent = t("draw.ideas", { a: ideas[0], b: ideas[1], c: ideas[2] });
   }
 
-  async function learn() {
-    const names = (await drawingModels(() => gone)).map(({ name }) => name);
-    if (gone) return;
-    if (!names.length) return section.replaceWith(photosOnly());
-    const first = names.includes(chosen) ? chosen : names[0];
-    chooser.offer(names.map((name) => [name, name]), first);
-    await choose(first);
-  }
-
-  learn();
   pad.open(true);
   show();
   themed();

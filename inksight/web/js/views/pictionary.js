@@ -10,7 +10,7 @@ import { leaderboard, nameForm } from "../leaderboard.js";
 import { copy, makePad, tool } from "../pad.js";
 import { button, facts, makeClock, makeHeadline, makeSpoken, makeVerdict, reason } from "../parts.js";
 import { replay } from "../replay.js";
-import { drawingModel, photosOnly } from "../served.js";
+import { chooseDrawingModel, photosOnly } from "../served.js";
 import { hasVoice, hush, say, setVoice, voiceOn } from "../voice.js";
 
 export const id = "pictionary";
@@ -30,6 +30,7 @@ export function mount(root, { notice, status, again }) {
   const tally = h("dl", { class: "tally" });
   const blots = h("ol", { class: "blots", "aria-hidden": "true" });
   const board = leaderboard("pictionary");
+  const chooser = chooseDrawingModel({ onnone: () => section.replaceWith(photosOnly()), gone: () => gone });
   const spoken = makeSpoken();
 
   const skip = tool("skip", t("pictionary.skip"), () => decide());
@@ -66,7 +67,7 @@ export function mount(root, { notice, status, again }) {
 
   async function begin(kind) {
     try {
-      game = await post("v1/games", { game: kind });
+      game = await post("v1/games", { game: kind, ...(chooser.value && { model: chooser.value }) });
     } catch (error) {
       return notice(reason(error), "bad");
     }
@@ -230,7 +231,7 @@ export function mount(root, { notice, status, again }) {
     overline.textContent = t("view.pictionary");
     actions.replaceChildren(button("stamp-button", t("pictionary.start"), () => begin("pictionary"), { image: "pencil" }),
       button("plain-button", t("pictionary.infinite"), () => begin("infinite")),
-      button("plain-button", t("view.race"), () => { location.hash = "#/race"; }));
+      button("plain-button", t("view.race"), () => { location.hash = "#/race"; }), chooser.element);
     skip.disabled = true;
     showVoice();
   }
@@ -238,7 +239,6 @@ export function mount(root, { notice, status, again }) {
   const themed = () => stopReplays.length && document.querySelectorAll(".papers canvas").forEach((canvas, index) => replay(canvas, played[index].strokes, { seconds: 0 }));
   addEventListener("inksight:theme", themed);
   intro();
-  drawingModel(() => gone).then((model) => { if (!gone && !model) section.replaceWith(photosOnly()); });
   return () => {
     gone = true;
     round = null; // what the server still says of it is neither shown nor spoken

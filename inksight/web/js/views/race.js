@@ -12,7 +12,7 @@ import { makePad } from "../pad.js";
 import { button, makeClock, makeSpoken, makeVerdict, reason } from "../parts.js";
 import { makePlayers } from "../players.js";
 import { simplify } from "../render.js";
-import { drawingModel, photosOnly } from "../served.js";
+import { chooseDrawingModel, photosOnly } from "../served.js";
 import { Table } from "../table.js";
 import { hush, say } from "../voice.js";
 
@@ -39,6 +39,7 @@ export function mount(root, { notice, status, again }) {
   const invitation = h("div", { class: "invite" });
   const players = makePlayers();
   const spoken = makeSpoken();
+  const chooser = chooseDrawingModel({ onnone: () => section.replaceWith(photosOnly()), gone: () => gone });
   const pad = makePad({ onchange: drawn });
   const stamp = h("p", { class: "mark", "aria-hidden": "true" });
   pad.paper.append(h("div", { class: "cover" }, h("p", { class: "title" }, t("view.race")), h("p", {}, t("race.rules"))), stamp);
@@ -199,7 +200,12 @@ export function mount(root, { notice, status, again }) {
     if (error.status === 422) return askName(t("race.join"), enter, reason(error));
     const full = error.code === "room_full";
     word.textContent = t(full ? "race.full" : "race.closed");
-    askName(t("race.open"), open, full ? t("race.full.how") : reason(error));
+    askRoom(full ? t("race.full.how") : reason(error));
+  }
+
+  function askRoom(why) {
+    askName(t("race.open"), open, why);
+    actions.append(chooser.element);
   }
 
   function askName(text, onname, why = null) {
@@ -211,7 +217,7 @@ export function mount(root, { notice, status, again }) {
 
   async function open(chosen) {
     try {
-      const found = await post("v1/race/rooms", {});
+      const found = await post("v1/race/rooms", chooser.value ? { model: chooser.value } : {});
       if (gone) return;
       opened = found.room;
       saveName(chosen);
@@ -230,7 +236,7 @@ export function mount(root, { notice, status, again }) {
   async function intro() {
     wait();
     players.element.replaceChildren();
-    if (!code) return askName(t("race.open"), open);
+    if (!code) return askRoom();
     // Who has a seat, or has just opened the room, said the name already.
     if (table.known || opened === code) return enter(savedName());
     try {
@@ -245,7 +251,6 @@ export function mount(root, { notice, status, again }) {
   }
 
   intro();
-  drawingModel(() => gone).then((model) => { if (!gone && !model) section.replaceWith(photosOnly()); });
   return () => {
     gone = true;
     table?.close();
