@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors import multiprocess
 
 from inksight.config import as_dict
 from inksight.data.ensure import find_dataset
@@ -29,6 +31,9 @@ from inksight.settings import ServeSettings
 
 _PLAN = "INKSIGHT_SERVING_PLAN"
 """How a worker process learns what to serve: the settings and models as JSON."""
+
+LEAVE_SECONDS = 0.5
+"""How long clients that keep their connections may take to leave them."""
 
 
 def serve(models: Sequence[str], settings: ServeSettings, *, on_start: Callable[[str], Any] | None = None) -> None:
@@ -61,7 +66,7 @@ def serve(models: Sequence[str], settings: ServeSettings, *, on_start: Callable[
     }
     if settings.workers == 1:
         app = create_app(settings, models=models)
-        server = uvicorn.Server(uvicorn.Config(app, **options))
+        server = Server(uvicorn.Config(app, **options))
         shared: Services = app.state.services
 
         def loaded(failure: InksightError | None) -> None:
@@ -91,7 +96,37 @@ def serve(models: Sequence[str], settings: ServeSettings, *, on_start: Callable[
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         os.environ[_PLAN] = orjson.dumps({"settings": as_dict(settings), "models": list(models)}).decode()
         config = uvicorn.Config("inksight.serving.run:worker_app", factory=True, workers=settings.workers, **options)
-        Multiprocess(config, sockets=Listeners([listener])).run()
+        # The supervisor asks nobody which server its workers shall run.
+        multiprocess.Process = Worker  # type: ignore[misc]
+        multiprocess.Multiprocess(config, sockets=Listeners([listener])).run()
+
+
+class Server(uvicorn.Server):
+    """A server that at its end asks clients to leave, before it closes the connections that they keep.
+
+    Closed at once, a connection is reset where the next request is just under way on it.
+    """
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more, answer for a moment with `Connection: close`, then finish what is in flight."""
+        for server in self.servers:
+            server.close()
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        end = time.monotonic() + LEAVE_SECONDS
+        while self.server_state.connections and not self.force_exit and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
+
+
+class Worker(multiprocess.Process):
+    """A worker process with that server."""
+
+    @property
+    def server(self) -> uvicorn.Server:
+        """The server, made when it is first asked for."""
+        if self._server is None:
+            self._server = Server(self.config)
+        return self._server
 
 
 class Listeners(list[socket.socket]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -135,6 +136,36 @@ def test_a_body_that_is_under_way_is_answered_at_shutdown(real_bundle: Path) -> 
             connection.settimeout(10)
             assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         service.process.wait(timeout=20)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_clients_that_keep_their_connections_are_told_to_leave(real_bundle: Path, workers: str) -> None:  # noqa: F811
+    ends: list[object] = []
+
+    def ask(address: str) -> None:
+        connection = http.client.HTTPConnection(address, timeout=30)
+        try:
+            while True:
+                connection.request("GET", "/v1/classes")
+                answer = connection.getresponse()
+                answer.read()
+                if answer.getheader("connection") == "close":
+                    return ends.append(answer.status)
+                time.sleep(0.01)
+        except (OSError, http.client.HTTPException) as error:
+            ends.append(error)
+
+    with serve(str(real_bundle), "--workers", workers) as service:
+        address = service.address.removeprefix("http://")
+        clients = [threading.Thread(target=ask, args=(address,)) for _ in range(8)]
+        for client in clients:
+            client.start()
+        time.sleep(1)
+        assert not ends
+        assert service.end() in (0, -15, 143)
+        for client in clients:
+            client.join()
+    assert ends == [200] * 8
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux deals connections to several sockets at a port")
