@@ -95,7 +95,15 @@ def serve(models: Sequence[str], settings: ServeSettings, *, on_start: Callable[
     with tempfile.TemporaryDirectory(prefix="inksight-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         os.environ[_PLAN] = orjson.dumps({"settings": as_dict(settings), "models": list(models)}).decode()
-        config = uvicorn.Config("inksight.serving.run:worker_app", factory=True, workers=settings.workers, **options)
+        config = uvicorn.Config(
+            "inksight.serving.run:worker_app",
+            factory=True,
+            workers=settings.workers,
+            # On a busy machine libraries and models take longer to load than the five seconds after which the
+            # supervisor would give up a worker's successor.
+            timeout_worker_healthcheck=60,
+            **options,
+        )
         # The supervisor asks nobody which server its workers shall run.
         multiprocess.Process = Worker  # type: ignore[misc]
         multiprocess.Multiprocess(config, sockets=Listeners([listener])).run()

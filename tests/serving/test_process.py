@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -143,17 +143,17 @@ def test_clients_that_keep_their_connections_are_told_to_leave(real_bundle: Path
     ends: list[object] = []
 
     def ask(address: str) -> None:
-        connection = http.client.HTTPConnection(address, timeout=30)
-        try:
-            while True:
-                connection.request("GET", "/v1/classes")
-                answer = connection.getresponse()
-                answer.read()
-                if answer.getheader("connection") == "close":
-                    return ends.append(answer.status)
-                time.sleep(0.01)
-        except (OSError, http.client.HTTPException) as error:
-            ends.append(error)
+        with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
+            try:
+                while True:
+                    connection.request("GET", "/v1/classes")
+                    answer = connection.getresponse()
+                    answer.read()
+                    if answer.getheader("connection") == "close":
+                        return ends.append(answer.status)
+                    time.sleep(0.01)
+            except (OSError, http.client.HTTPException) as error:
+                ends.append(error)
 
     with serve(str(real_bundle), "--workers", workers) as service:
         address = service.address.removeprefix("http://")
@@ -166,6 +166,46 @@ def test_clients_that_keep_their_connections_are_told_to_leave(real_bundle: Path
         for client in clients:
             client.join()
     assert ends == [200] * 8
+
+
+def test_workers_are_replaced_without_a_failed_request(real_bundle: Path) -> None:  # noqa: F811
+    body = json.dumps({"strokes": TALL_LEFT})
+    statuses: list[object] = []
+    replaced = threading.Event()
+
+    def ask(address: str) -> None:
+        with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
+            try:
+                while not replaced.is_set():
+                    connection.request("POST", "/v1/predict", body, {"Content-Type": "application/json"})
+                    answer = connection.getresponse()
+                    answer.read()
+                    statuses.append(answer.status)
+                    time.sleep(0.01)
+            except (OSError, http.client.HTTPException) as error:
+                statuses.append(error)
+
+    with serve(str(real_bundle), "--workers", "2") as service:
+
+        def until(started: int, stopped: int) -> None:
+            deadline = time.monotonic() + 90
+            events = ("Application startup complete", "Finished server process")
+            while tuple("".join(service.lines).count(event) for event in events) != (started, stopped):
+                assert time.monotonic() < deadline, "".join(service.lines)
+                time.sleep(0.1)
+
+        until(2, 0)
+        address = service.address.removeprefix("http://")
+        clients = [threading.Thread(target=ask, args=(address,)) for _ in range(4)]
+        for client in clients:
+            client.start()
+        service.process.send_signal(signal.SIGHUP)
+        until(4, 2)
+        replaced.set()
+        for client in clients:
+            client.join()
+    assert len(statuses) > 100
+    assert set(statuses) == {200}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux deals connections to several sockets at a port")
