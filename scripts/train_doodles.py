@@ -26,6 +26,7 @@ import inksight
 from inksight import models
 from inksight.bundle.classifier import Classifier
 from inksight.training.augment import DrawingAugmentation
+from inksight.training.device import cpu_has_bfloat16
 from inksight.training.muon import Muon
 from inksight.training.optimizers import parameter_groups
 
@@ -143,7 +144,7 @@ def main() -> None:
         shape = share / WARMUP if share < WARMUP else 0.5 + 0.5 * math.cos(math.pi * (share - WARMUP) / (1 - WARMUP))
         for group in optimizer.param_groups:
             group["lr"] = options.rate * max(shape, 0.001)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bfloat16()):
             logits = net(x.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits.float(), targets[rows])
         optimizer.zero_grad()
