@@ -195,6 +195,7 @@ class Room:
         host = self.host
         return {
             "room": self.code,
+            "model": self.model,
             "phase": self.phase,
             "number": self.number,
             "word": self.words[-1] if self.phase in ("drawing", "over") else None,

@@ -55,9 +55,11 @@ def test_the_model_that_was_chosen_judges_the_games(visit: Callable[..., Any]) -
     expect(chooser).to_have_count(0)
     page.evaluate("location.hash = '#/race'")
     expect(chooser).to_have_value("quarters")
-    chooser.select_option("halves")
     page.get_by_role("textbox", name="Your name").fill("Ada")
     with page.expect_response("**/v1/race/rooms") as opened:
         press(page, "Open a room")
-    assert opened.value.json()["model"] == "halves"
+    assert opened.value.json()["model"] == "quarters"
+    page.reload()
+    expect(page.locator(".race .players")).to_contain_text("Ada")
+    expect(page.locator("#colophon")).to_contain_text("quarters")
     expect(chooser).to_have_count(0)

@@ -2,9 +2,8 @@
 // another is chosen, and that one from view to view. Where there is none, they say so.
 //
 //   const models = await servedModels();               their summaries, as soon as they are loaded
-//   const chooser = chooseDrawingModel({ onchoice: (name) => ..., onnone: () => ..., gone: () => gone });
+//   const chooser = chooseDrawingModel({ onchoice: (name) => ..., section: () => section, gone: () => gone });
 //   chooser.element, chooser.value                     the choice, seen where there is one, and the name chosen
-//   section.replaceWith(photosOnly());
 //   await pause();                                     before asking a server again that does not answer
 
 import { get } from "./api.js";
@@ -26,13 +25,13 @@ export async function servedModels({ gone = () => false, failed = () => {} } = {
   }
 }
 
-export function chooseDrawingModel({ onchoice = () => {}, onnone, gone }) {
+export function chooseDrawingModel({ onchoice, section, gone }) {
   const choose = (name) => { chosen = name; onchoice(name); };
   const chooser = makeChooser(choose);
   servedModels({ gone }).then((models) => {
     if (gone()) return;
     const names = models.filter(({ kind }) => kind === "drawing").map(({ name }) => name);
-    if (!names.length) return onnone();
+    if (!names.length) return section().replaceWith(photosOnly());
     const first = names.includes(chosen) ? chosen : names[0];
     chooser.offer(names.map((name) => [name, name]), first);
     choose(first);
@@ -40,6 +39,6 @@ export function chooseDrawingModel({ onchoice = () => {}, onnone, gone }) {
   return chooser;
 }
 
-export const photosOnly = () =>
+const photosOnly = () =>
   h("section", { class: "elsewhere" }, h("p", { class: "overline" }, t("served.photos")), h("h1", { class: "word" }, t("served.photos.title")),
     h("p", {}, t("served.photos.how")), button("stamp-button", t("served.classify"), () => { location.hash = "#/classify"; }, { image: "picture" }));

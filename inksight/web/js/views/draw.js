@@ -8,7 +8,7 @@ import { makeGuesses } from "../guesses.js";
 import { label, number, percent, t } from "../i18n.js";
 import { makePad, tool } from "../pad.js";
 import { button, makeSpoken, makeVerdict, reason } from "../parts.js";
-import { chooseDrawingModel, photosOnly } from "../served.js";
+import { chooseDrawingModel } from "../served.js";
 import { showBitmap } from "../stamp.js";
 
 export const id = "draw";
@@ -40,7 +40,7 @@ export function mount(root, { notice, status }) {
   const because = h("p", { role: "status" });
   const seen = h("figure", { class: "seen" }, h("div", { class: "stamp" }, stamp), 
     h("figcaption", { class: "beside" }, t("draw.stamp"), why, because));
-  const chooser = chooseDrawingModel({ onchoice: choose, onnone: () => section.replaceWith(photosOnly()), gone: () => gone });
+  const chooser = chooseDrawingModel({ onchoice: choose, section: () => section, gone: () => gone });
   const spoken = makeSpoken();
 
   root.append(
@@ -138,6 +138,7 @@ export function mount(root, { notice, status }) {
 
   async function choose(name) {
     model = name;
+    status({ by: name, ms: null });
     forgetWhy();
     guesser.forget(); // what the one before says comes too late
     if (sheet.strokes.length) guesser.ask(sheet.strokes);

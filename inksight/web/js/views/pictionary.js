@@ -10,7 +10,7 @@ import { leaderboard, nameForm } from "../leaderboard.js";
 import { copy, makePad, tool } from "../pad.js";
 import { button, facts, makeClock, makeHeadline, makeSpoken, makeVerdict, reason } from "../parts.js";
 import { replay } from "../replay.js";
-import { chooseDrawingModel, photosOnly } from "../served.js";
+import { chooseDrawingModel } from "../served.js";
 import { hasVoice, hush, say, setVoice, voiceOn } from "../voice.js";
 
 export const id = "pictionary";
@@ -30,7 +30,7 @@ export function mount(root, { notice, status, again }) {
   const tally = h("dl", { class: "tally" });
   const blots = h("ol", { class: "blots", "aria-hidden": "true" });
   const board = leaderboard("pictionary");
-  const chooser = chooseDrawingModel({ onnone: () => section.replaceWith(photosOnly()), gone: () => gone });
+  const chooser = chooseDrawingModel({ onchoice: (by) => { if (!game) status({ by, ms: null }); }, section: () => section, gone: () => gone });
   const spoken = makeSpoken();
 
   const skip = tool("skip", t("pictionary.skip"), () => decide());

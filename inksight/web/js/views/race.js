@@ -12,7 +12,7 @@ import { makePad } from "../pad.js";
 import { button, makeClock, makeSpoken, makeVerdict, reason } from "../parts.js";
 import { makePlayers } from "../players.js";
 import { simplify } from "../render.js";
-import { chooseDrawingModel, photosOnly } from "../served.js";
+import { chooseDrawingModel } from "../served.js";
 import { Table } from "../table.js";
 import { hush, say } from "../voice.js";
 
@@ -39,7 +39,7 @@ export function mount(root, { notice, status, again }) {
   const invitation = h("div", { class: "invite" });
   const players = makePlayers();
   const spoken = makeSpoken();
-  const chooser = chooseDrawingModel({ onnone: () => section.replaceWith(photosOnly()), gone: () => gone });
+  const chooser = chooseDrawingModel({ onchoice: (by) => { if (!code) status({ by, ms: null }); }, section: () => section, gone: () => gone });
   const pad = makePad({ onchange: drawn });
   const stamp = h("p", { class: "mark", "aria-hidden": "true" });
   pad.paper.append(h("div", { class: "cover" }, h("p", { class: "title" }, t("view.race")), h("p", {}, t("race.rules"))), stamp);
@@ -86,6 +86,7 @@ export function mount(root, { notice, status, again }) {
     const now = `${room.phase} ${room.number}`;
     if (now !== stage) {
       stage = now;
+      status({ by: room.model, ms: null });
       ({ lobby: wait, countdown: prepare, drawing: begin, over: finish })[room.phase]();
     } else if (room.left !== null) clock.correct(room.left);
     players.show(room, me);
