@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
@@ -138,22 +138,30 @@ def test_a_body_that_is_under_way_is_answered_at_shutdown(real_bundle: Path) -> 
         service.process.wait(timeout=20)
 
 
+def keep_asking(address: str, enough: Callable[[http.client.HTTPResponse], bool]) -> Iterator[object]:
+    """Yield the status of one prediction after the other on a kept connection; last of all an error that ends it."""
+    body = json.dumps({"strokes": TALL_LEFT})
+    with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
+        try:
+            while True:
+                connection.request("POST", "/v1/predict", body, {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                answer.read()
+                yield answer.status
+                if enough(answer):
+                    return
+                time.sleep(0.01)
+        except (OSError, http.client.HTTPException) as error:
+            yield error
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_clients_that_keep_their_connections_are_told_to_leave(real_bundle: Path, workers: str) -> None:  # noqa: F811
     ends: list[object] = []
 
     def ask(address: str) -> None:
-        with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
-            try:
-                while True:
-                    connection.request("GET", "/v1/classes")
-                    answer = connection.getresponse()
-                    answer.read()
-                    if answer.getheader("connection") == "close":
-                        return ends.append(answer.status)
-                    time.sleep(0.01)
-            except (OSError, http.client.HTTPException) as error:
-                ends.append(error)
+        *_, end = keep_asking(address, lambda answer: answer.getheader("connection") == "close")
+        ends.append(end)
 
     with serve(str(real_bundle), "--workers", workers) as service:
         address = service.address.removeprefix("http://")
@@ -169,21 +177,11 @@ def test_clients_that_keep_their_connections_are_told_to_leave(real_bundle: Path
 
 
 def test_workers_are_replaced_without_a_failed_request(real_bundle: Path) -> None:  # noqa: F811
-    body = json.dumps({"strokes": TALL_LEFT})
     statuses: list[object] = []
     replaced = threading.Event()
 
     def ask(address: str) -> None:
-        with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
-            try:
-                while not replaced.is_set():
-                    connection.request("POST", "/v1/predict", body, {"Content-Type": "application/json"})
-                    answer = connection.getresponse()
-                    answer.read()
-                    statuses.append(answer.status)
-                    time.sleep(0.01)
-            except (OSError, http.client.HTTPException) as error:
-                statuses.append(error)
+        statuses.extend(keep_asking(address, lambda answer: replaced.is_set()))
 
     with serve(str(real_bundle), "--workers", "2") as service:
 

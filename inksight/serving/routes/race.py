@@ -21,7 +21,7 @@ Code = Annotated[str, Path(pattern="^[a-z0-9]{1,20}$", description="As the serve
 
 
 class NewRoom(Shape):
-    """What the players of a room draw for."""
+    """Which model is to judge the drawings of a new room."""
 
     model: str | None = Field(default=None, description="By default the first that judges drawings.")
 

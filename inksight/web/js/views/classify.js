@@ -11,6 +11,7 @@ import { label, number, percent, t } from "../i18n.js";
 import { tool } from "../pad.js";
 import { button, makeSpoken, makeVerdict, reason } from "../parts.js";
 import { prepare } from "../picture.js";
+import { servedModels } from "../served.js";
 
 export const id = "classify";
 
@@ -19,7 +20,6 @@ export function mount(root, { notice, status }) {
   let answer = null;
   let heat = null; // a data URL: what the model saw, with what mattered in red
   let camera = null;
-  let models = [];
   let model = null;
   let question = 0; // the newest one; answers to older ones are dropped
 
@@ -159,9 +159,8 @@ export function mount(root, { notice, status }) {
   }
 
   async function learnModels() {
-    ({ models } = await get("v1/models").catch(() => ({ models: [] })));
+    const models = await servedModels({ gone: () => !section.isConnected });
     if (!section.isConnected) return;
-    if (!models.length) return setTimeout(learnModels, 1000);
     // A picture is what a model of photos is for; without one, the model that answers by default reads drawings on paper.
     const first = models.find(({ kind }) => kind === "photo") ?? models[0];
     chooser.offer(models.map(({ name, kind }) => [name, `${name} (${t(`classify.kind.${kind}`)})`]), first.name);
