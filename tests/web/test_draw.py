@@ -176,6 +176,77 @@ def test_touch_and_pen(visit: Callable[..., Any], kind: str) -> None:
     assert page.evaluate("scrollY") == 0
 
 
+POINTER = """([type, id, kind, x, y]) => {
+  const canvas = document.querySelector("canvas.ink");
+  const box = canvas.getBoundingClientRect();
+  canvas.setPointerCapture = () => {}; // no such pointer is on the glass
+  canvas.dispatchEvent(new PointerEvent(type, { pointerId: id, pointerType: kind, button: 0, buttons: 1, pressure: 0.5,
+    clientX: box.left + x * box.width, clientY: box.top + y * box.height, bubbles: true, cancelable: true }));
+}"""
+
+
+def strokes(page: Any) -> list[Any]:
+    """Return the drawing as the page would save it."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the pen strokes as JSON").click()
+    return list(json.loads(Path(download.value.path()).read_text())["strokes"])
+
+
+def test_a_palm_draws_nothing(visit: Callable[..., Any]) -> None:
+    page = visit()
+
+    def event(kind: str, pointer: int, what: str, x: float, y: float) -> None:
+        page.evaluate(POINTER, [what, pointer, kind, x, y])
+
+    # The hand comes first, then the pen, and the system finds out late that the hand was one.
+    event("touch", 1, "pointerdown", 0.9, 0.9)
+    event("pen", 2, "pointerdown", 0.2, 0.2)
+    event("touch", 1, "pointermove", 0.9, 0.95)
+    event("pen", 2, "pointermove", 0.2, 0.8)
+    event("pen", 2, "pointerup", 0.2, 0.8)
+    event("touch", 1, "pointercancel", 0.9, 0.95)
+    # It comes down again while the pen is in the air.
+    event("touch", 3, "pointerdown", 0.9, 0.9)
+    event("touch", 3, "pointerup", 0.9, 0.9)
+    [[xs, ys, _]] = strokes(page)
+    assert (xs, ys) == ([200], [200]) or (set(xs), set(ys)) == ({200}, {200, 800})
+    assert len(ys) == 2
+
+
+def test_a_touch_that_the_system_takes_back_leaves_nothing(visit: Callable[..., Any]) -> None:
+    page = visit()
+    stroke(page, *LEFT)
+    drawn = ink(page)
+    for what in ("pointerdown", "pointermove", "pointercancel"):
+        page.evaluate(POINTER, [what, 1, "touch", 0.9, {"pointerdown": 0.1}.get(what, 0.9)])
+    assert ink(page) == drawn
+
+
+@pytest.mark.parametrize(("key", "left"), [("z", 1), ("Delete", 0)])
+def test_what_is_taken_back_while_the_pen_is_down_stays_away(visit: Callable[..., Any], key: str, left: int) -> None:
+    page = visit()
+    stroke(page, (0.2, 0.2), (0.3, 0.2))
+    first = ink(page)
+    stroke(page, (0.8, 0.8), (0.85, 0.8), lift=False)
+    page.keyboard.press(key)
+    page.mouse.move(*place(page, 0.9, 0.1), steps=5)
+    page.mouse.up()
+    page.wait_for_timeout(100)
+    assert ink(page) == first * left
+    stroke(page, (0.5, 0.5), (0.6, 0.6))
+    assert len(strokes(page)) == left + 1, "the pen draws on"
+
+
+def test_holding_the_space_bar_makes_one_stroke(visit: Callable[..., Any]) -> None:
+    page = visit()
+    page.locator("canvas.ink").focus()
+    for _ in range(4):
+        page.keyboard.down("Space")
+    page.keyboard.up("Space")
+    page.keyboard.press("Shift+ArrowDown")
+    assert len(strokes(page)) == 1
+
+
 def test_drawing_by_keyboard(visit: Callable[..., Any]) -> None:
     page = visit()
     page.keyboard.press("Tab")

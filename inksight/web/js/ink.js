@@ -11,6 +11,7 @@
 const UNITS = 1000;
 const WIDTH = 15;
 const STEP = 18;
+const PALM = 10_000; // milliseconds after a pen was seen in which a touch is the hand that holds it
 
 export class Sheet {
   strokes = [];
@@ -19,7 +20,8 @@ export class Sheet {
   #canvas;
   #context;
   #pointer = null;
-  #penSeen = false;
+  #touching = false;
+  #penSeen = -Infinity;
   #started = 0;
   #cursor = null;
   #abort = new AbortController();
@@ -36,7 +38,7 @@ export class Sheet {
     on("pointerdown", (event) => this.#down(event));
     on("pointermove", (event) => this.#move(event));
     on("pointerup", (event) => this.#up(event));
-    on("pointercancel", (event) => this.#up(event));
+    on("pointercancel", (event) => this.#cancel(event));
     on("lostpointercapture", (event) => this.#up(event));
     on("contextmenu", (event) => event.preventDefault());
     on("keydown", (event) => this.#key(event));
@@ -52,14 +54,14 @@ export class Sheet {
   }
 
   undo() {
-    if (this.#cursor?.down) this.#cursor.down = false;
+    this.#lift();
     if (!this.strokes.pop()) return;
     this.#widths.pop();
     this.#changed();
   }
 
   clear() {
-    if (this.#cursor) this.#cursor.down = false;
+    this.#lift();
     this.strokes = [];
     this.#widths = [];
     this.#started = 0;
@@ -95,11 +97,22 @@ export class Sheet {
     this.#onchange(this.strokes);
   }
 
+  // The stroke that is being drawn ends here, wherever its pointer goes on to.
+  #lift() {
+    this.#pointer = null;
+    if (this.#cursor) this.#cursor.down = false;
+  }
+
   #down(event) {
-    if (event.button !== 0 || this.#pointer !== null) return;
-    // A palm that rests on the glass while a pen draws is not a second pen.
-    if (event.pointerType === "pen") this.#penSeen = true;
-    else if (event.pointerType === "touch" && this.#penSeen) return;
+    if (event.button !== 0) return;
+    // A palm that rests on the glass is not a second pen, whether it came first or not.
+    const pen = event.pointerType === "pen";
+    const touch = event.pointerType === "touch";
+    if (pen) this.#penSeen = event.timeStamp;
+    else if (touch && event.timeStamp - this.#penSeen < PALM) return;
+    if (this.#pointer !== null && pen && this.#touching) this.undo();
+    if (this.#pointer !== null) return;
+    this.#touching = touch;
     event.preventDefault();
     this.#hideCursor();
     this.#canvas.setPointerCapture(event.pointerId);
@@ -111,6 +124,7 @@ export class Sheet {
   }
 
   #move(event) {
+    if (event.pointerType === "pen") this.#penSeen = event.timeStamp;
     if (event.pointerId !== this.#pointer) return;
     const coalesced = event.getCoalescedEvents?.() ?? [];
     for (const part of coalesced.length ? coalesced : [event]) this.#add(...this.#place(part), part.timeStamp, part);
@@ -122,6 +136,12 @@ export class Sheet {
     if (event.pointerId !== this.#pointer) return;
     this.#pointer = null;
     this.#onchange(this.strokes);
+  }
+
+  // A touch that is taken back was a palm, or a gesture of the system's.
+  #cancel(event) {
+    if (event.pointerId === this.#pointer && this.#touching) this.undo();
+    else this.#up(event);
   }
 
   #place(event) {
@@ -165,6 +185,7 @@ export class Sheet {
     const move = moves[event.key];
     if (!move && event.key !== " " && event.key !== "Escape") return;
     event.preventDefault();
+    if (event.key === " " && event.repeat) return;
     this.#cursor ??= { x: UNITS / 2, y: UNITS / 2, down: false };
     const cursor = this.#cursor;
     if (event.key === "Escape") cursor.down = false;
