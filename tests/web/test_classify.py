@@ -182,8 +182,13 @@ def test_the_camera_takes_a_picture(visit: Callable[..., Any]) -> None:
     assert page.evaluate("document.querySelector('video').srcObject") is None, "the camera is off again"
     press(page, "Camera")
     expect(page.locator("video")).to_be_visible()
+    choosers: list[Any] = []
+    page.on("filechooser", lambda chooser: choosers.append(chooser))
     press(page, "Cancel")
     expect(page.locator("video")).to_be_hidden()
+    expect(page.get_by_role("button", name="Camera", exact=True)).to_be_focused()
+    page.wait_for_timeout(200)
+    assert choosers == []
 
 
 def test_a_refused_camera_is_told_kindly(visit: Callable[..., Any]) -> None:

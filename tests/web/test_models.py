@@ -156,6 +156,18 @@ def test_every_note_of_the_program_can_be_said(language: str) -> None:
         assert sorted(re.findall(r"{\w+}", said[code])) == sorted(re.findall(r"{\w+}", template))
 
 
+def test_the_alias_is_chosen_by_keyboard(visit: Callable[..., Any], served: tuple[str, str]) -> None:
+    page = visit(path="#/models")
+    enter(page, served[1])
+    page.get_by_label("Alias").focus()
+    for key, chosen in (("ArrowDown", "candidate"), ("ArrowUp", "champion")):
+        with page.expect_response("**/aliases"):
+            page.keyboard.press(key)
+        page.wait_for_timeout(300)
+        expect(page.get_by_label("Alias")).to_have_value(chosen)
+        expect(page.get_by_label("Alias")).to_be_focused()
+
+
 def test_gates_refuse_force_and_roll_back(browser: Any, served: tuple[str, str]) -> None:
     page = browser.new_context(locale="en-GB").new_page()
     page.goto(served[0] + "#/models")

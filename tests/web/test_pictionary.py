@@ -233,6 +233,21 @@ def test_nothing_goes_on_behind_the_back_of_who_has_left(visit: Callable[..., An
     assert page.evaluate("() => window.said") == []
 
 
+def test_a_game_is_not_thrown_away_by_the_language(visit: Callable[..., Any]) -> None:
+    page = visit(path="#/pictionary")
+    word = begin(page, "Start")
+    asked: list[str] = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    press(page, "Français")
+    expect(page.locator(".verdict .word")).to_have_text(word)
+    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept()))
+    press(page, "Français")
+    expect(page.get_by_role("button", name="Commencer")).to_be_visible()
+    assert asked == ["The game that you are playing ends with this. Change the language?"] * 2
+    press(page, "English")
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_visible()
+
+
 def test_an_impatient_visitor_begins_one_game(visit: Callable[..., Any]) -> None:
     page = visit(path="#/pictionary")
     begun: list[str] = []

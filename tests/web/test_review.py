@@ -146,6 +146,36 @@ def test_decisions_are_looked_through_and_taken_back(
     assert states(service)[0] == ("relabelled", "right")
 
 
+def test_a_tab_pressed_twice_shows_every_drawing_once_and_keeps_the_focus(
+    visit: Callable[..., Any], service: Any, token: str, queue: list[int]
+) -> None:
+    page = visit(path="#/review")
+    enter(page, token)
+    page.route("**/v1/corrections?*", lambda route: (page.wait_for_timeout(200), route.continue_()))
+    tab = page.get_by_role("button", name="Waiting: 4")
+    tab.press("Enter")
+    tab.press("Enter")
+    page.wait_for_timeout(1000)
+    expect(tab).to_be_focused()
+    for number in queue:
+        expect(page.locator(".evidence")).to_have_attribute("aria-label", f"Drawing of correction {number}")
+        page.keyboard.press("s")
+    expect(page.get_by_text("Nothing is waiting for review.")).to_be_visible()
+
+
+def test_a_token_for_reviews_survives_a_look_at_the_models(
+    browser: Any, address: str, service: Any, token: str, queue: list[int]
+) -> None:
+    page = browser.new_context(locale="en-GB").new_page()
+    page.goto(f"{address}#/review")
+    enter(page, token)
+    page.get_by_role("link", name="Models").click()
+    expect(page.get_by_role("alert")).to_contain_text("models")
+    page.get_by_role("link", name="Review").click()
+    expect(page.locator(".claims dd").first).to_contain_text("left")
+    page.context.close()
+
+
 @pytest.mark.parametrize(
     ("locale", "field", "said"),
     [("en-GB", "Admin token", "the token is not known"), ("fr-FR", "Jeton", "Ce jeton n’est pas valable ici.")],

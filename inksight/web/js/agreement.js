@@ -1,7 +1,7 @@
 // How far people agree, by class and by day, as GET /v1/corrections/statistics tells it.
 
 import { h } from "./dom.js";
-import { label, number, percent, t } from "./i18n.js";
+import { day, label, number, percent, t } from "./i18n.js";
 import { stroke } from "./metrics.js";
 
 export function makeAgreement() {
@@ -19,7 +19,7 @@ export function makeAgreement() {
     inside.replaceChildren(
       ...(right ? [h("p", {}, t("review.machine.right", { percent: percent(right.share), low: percent(right.low), high: percent(right.high), count: number(right.n) }))] : []),
       table(t("review.head.class"), classes.map((row) => [label(row.label), row])),
-      table(t("review.head.day"), [...days].reverse().map((row) => [h("span", { class: "agreed" }, row.day), row])));
+      table(t("review.head.day"), [...days].reverse().map((row) => [h("span", { class: "agreed" }, day(row.day)), row])));
   }
 
   return { element, show };

@@ -1,6 +1,6 @@
 // The shell: masthead, views by address (#/draw), preferences, notices. A view is a module in views/ (see index.js).
 
-import { h, icon } from "./dom.js";
+import { h, icon, refill } from "./dom.js";
 import { LANGUAGES, language, number, setLanguage, t } from "./i18n.js";
 import { servedModels } from "./served.js";
 import { views } from "./views/index.js";
@@ -40,17 +40,17 @@ function drawPreferences() {
   const other = Object.keys(LANGUAGES).find((code) => code !== language());
   const dark = isDark();
   refill(document.getElementById("preferences"), [
-    h("button", { class: "quiet", lang: other, onclick: () => { setLanguage(other); refresh(); } }, LANGUAGES[other].name),
+    h("button", { class: "quiet", lang: other, onclick: () => changeLanguage(other) }, LANGUAGES[other].name),
     h("button", { class: "quiet round", "aria-label": t(dark ? "theme.light" : "theme.dark"), title: t(dark ? "theme.light" : "theme.dark"),
       onclick: () => setTheme(dark ? "light" : "dark") }, icon(dark ? "sun" : "moon")),
   ]);
 }
 
-// What is made anew keeps the focus: whoever goes by keyboard would begin at the top of the page again.
-function refill(box, children) {
-  const at = [...box.children].indexOf(document.activeElement);
-  box.replaceChildren(...children);
-  box.children[at]?.focus({ preventScroll: true });
+// The view is made anew in the other language; a game would not survive that.
+function changeLanguage(code) {
+  if (leave.playing?.() && !confirm(t("shell.ends"))) return;
+  setLanguage(code);
+  refresh();
 }
 
 const isDark = () =>
@@ -76,18 +76,18 @@ function refresh() {
 }
 
 let models = [];
-let last = { ms: null, by: null };
+let last = { ms: null, by: null, version: null };
 
-// The line at the foot: which model answers, and how fast. status({ ms, by: name }) after an answer, status({ offline })
-// without one; until somebody has asked, it is the one that answers by default.
-export function status({ ms = last.ms, by = last.by, offline = false } = {}) {
-  last = { ms, by };
+// The line at the foot: which model answers, and how fast. status({ ms, by: name, version }) after an answer,
+// status({ offline }) without one; until somebody has asked, it is the one that answers by default.
+export function status({ ms = last.ms, by = last.by, version = by === last.by ? last.version : null, offline = false } = {}) {
+  last = { ms, by, version };
   const model = models.find(({ name }) => name === by) ?? models[0];
   const parts = offline
     ? [h("strong", {}, t("status.offline"))]
     : model === undefined
       ? [t("status.loading")]
-      : [t("status.model", { name: model.name, version: model.version }), t("status.classes", { count: number(model.classes) }),
+      : [t("status.model", { name: model.name, version: version ?? model.version }), t("status.classes", { count: number(model.classes) }),
          ms === null ? null : t("status.ms", { ms: number(ms, 1) })];
   document.getElementById("colophon").replaceChildren(
     h("p", { class: offline ? "offline" : "" }, ...parts.filter(Boolean).flatMap((part, index) => (index ? [h("span", { "aria-hidden": "true" }, " · "), part] : [part]))),

@@ -14,6 +14,13 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
+// What is made anew keeps the focus: whoever goes by keyboard would begin at the top of the page again.
+export function refill(box, children) {
+  const at = [...box.children].indexOf(document.activeElement);
+  box.replaceChildren(...children);
+  box.children[at]?.focus({ preventScroll: true });
+}
+
 // Icons are strokes on a 24 x 24 sheet, drawn with the same round pen as the drawings.
 const ICONS = {
   undo: "M8 5 3.500 9.500 8 14M4 9.500h10a6 6 0 0 1 0 12h-3",

@@ -5,6 +5,8 @@
 //   guesser.ask(strokes)                   as often as you like
 //   guesser.forget()                       the sheet is blank again: an answer still under way is dropped
 
+import { pause } from "./api.js";
+
 const PAUSE = 60;
 
 export class Guesser {
@@ -44,12 +46,12 @@ export class Guesser {
       } catch (error) {
         if (round === this.#round) this.#handlers.onerror(error);
         // A server that is starting or busy is asked again, ever less often; a refused drawing is not.
-        if (error.status === 0 || error.status === 429 || error.status === 503) {
+        if (error.passing) {
           this.#wanted ??= round === this.#round ? strokes : null;
           wait = Math.min(5000, wait * 2);
         }
       }
-      await new Promise((resolve) => setTimeout(resolve, wait));
+      await pause(wait);
     }
     this.#busy = false;
   }

@@ -1,4 +1,6 @@
 // The page's languages. t("draw.clear") is the text; label("cat") the name of a class in the reader's language.
+//
+// In a text, {count} is the value and {count|word|words} the form that goes with it: French says 0 and 1 like one.
 
 import en from "./lang/en.js";
 import fr from "./lang/fr.js";
@@ -6,6 +8,7 @@ import fr from "./lang/fr.js";
 export const LANGUAGES = { en, fr };
 const STORED = "inksight.language";
 let current = pick();
+let plural = new Intl.PluralRules(current);
 
 function pick() {
   const stored = localStorage.getItem(STORED);
@@ -18,13 +21,15 @@ export const language = () => current;
 
 export function setLanguage(code) {
   current = code;
+  plural = new Intl.PluralRules(code);
   localStorage.setItem(STORED, code);
   document.documentElement.lang = code;
 }
 
 export function t(key, values = {}) {
   const text = LANGUAGES[current].texts[key] ?? en.texts[key] ?? key;
-  return text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+  return text.replace(/\{(\w+)(?:\|([^|}]*)\|([^|}]*))?\}/g, (_, name, one, many) =>
+    one === undefined ? values[name] ?? "" : plural.select(Number(values[name])) === "one" ? one : many);
 }
 
 // What an error of the server says in the reader's language; the server itself speaks English.
@@ -42,6 +47,9 @@ export const percent = (share, digits = 0) =>
   new Intl.NumberFormat(locale(), { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits }).format(share);
 
 export const date = (text) => new Intl.DateTimeFormat(locale(), { dateStyle: "medium", timeStyle: "short" }).format(new Date(text));
+
+// A day as the server counts them, "2026-11-22" in UTC.
+export const day = (text) => new Intl.DateTimeFormat(locale(), { dateStyle: "medium", timeZone: "UTC" }).format(new Date(text));
 
 export const number = (value, digits = 0) =>
   new Intl.NumberFormat(locale(), { maximumFractionDigits: digits }).format(value);

@@ -57,4 +57,7 @@ export function pick(classes) {
   });
 }
 
-const plain = (text) => text.normalize("NFD").replace(/\p{Diacritic}/gu, "").toLowerCase().trim();
+// As it is typed: without accents, ligatures and curved apostrophes, which many keyboards lack.
+const TYPED = { œ: "oe", æ: "ae", "’": "'" };
+export const plain = (text) =>
+  text.normalize("NFD").replace(/\p{Diacritic}/gu, "").toLowerCase().replace(/[œæ’]/g, (letter) => TYPED[letter]).trim();

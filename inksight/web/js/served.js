@@ -4,17 +4,14 @@
 //   const models = await servedModels();               their summaries, as soon as they are loaded
 //   const chooser = chooseDrawingModel({ onchoice: (name) => ..., section: () => section, gone: () => gone });
 //   chooser.element, chooser.value                     the choice, seen where there is one, and the name chosen
-//   await pause();                                     before asking a server again that does not answer
 
-import { get } from "./api.js";
+import { get, pause } from "./api.js";
 import { makeChooser } from "./chooser.js";
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
 import { button } from "./parts.js";
 
 let chosen = null; // the name of the model of the drawing views
-
-export const pause = () => new Promise((resolve) => setTimeout(resolve, 1000));
 
 export async function servedModels({ gone = () => false, failed = () => {} } = {}) {
   for (;;) {

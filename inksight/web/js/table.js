@@ -9,6 +9,7 @@
 import { ApiError } from "./api.js";
 
 const OFFSET = 4000;
+const SILENCE = 5000; // a line on which nothing is heard for so long, though something is due, is dead
 const stored = (code) => `inksight.race.${code}`;
 
 export class Table {
@@ -20,6 +21,7 @@ export class Table {
   #error = null;
   #wait = 250;
   #timer = 0;
+  #silent = 0;
   #closed = false;
 
   constructor(code, handlers) {
@@ -42,6 +44,18 @@ export class Table {
     socket.onopen = () => this.say("join", { name, token: sessionStorage.getItem(stored(this.#code)) });
     socket.onmessage = ({ data }) => this.#hear(JSON.parse(data));
     socket.onclose = ({ code }) => this.#lost(code);
+    this.expect();
+  }
+
+  // Something is due: if nothing at all is heard, the line is given up and made anew.
+  expect() {
+    clearTimeout(this.#silent);
+    this.#silent = setTimeout(() => {
+      const socket = this.#socket;
+      socket.onclose = socket.onmessage = null;
+      socket.close();
+      this.#lost(null);
+    }, SILENCE);
   }
 
   say(type, more = {}) {
@@ -51,9 +65,11 @@ export class Table {
   // One question at a time: the promise ends with the answer, or with why there is none.
   ask(round, strokes) {
     return new Promise((resolve, reject) => {
-      if (this.#socket?.readyState !== WebSocket.OPEN) return reject(new ApiError(409));
+      // While the line is down, the same question may be asked again.
+      if (this.#socket?.readyState !== WebSocket.OPEN) return reject(new ApiError(503));
       this.#asked = { resolve, reject };
       this.say("strokes", { round, strokes });
+      this.expect();
     });
   }
 
@@ -66,6 +82,7 @@ export class Table {
   close() {
     this.#closed = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#silent);
     this.#socket?.close();
     this.#answer("reject", new ApiError(409));
   }
@@ -79,6 +96,7 @@ export class Table {
 
   #hear(said) {
     if (this.#closed) return;
+    clearTimeout(this.#silent);
     if (said.type === "welcome") {
       sessionStorage.setItem(stored(this.#code), said.token);
       this.#wait = 250;
@@ -93,13 +111,15 @@ export class Table {
 
   #lost(code) {
     if (this.#closed) return;
-    this.#answer("reject", new ApiError(409));
+    clearTimeout(this.#silent);
+    this.#answer("reject", new ApiError(503));
     const status = code - OFFSET;
     if ([1, 404, 409, 422].includes(status)) {
       this.#handlers.onend(this.#error?.status === status ? this.#error : new ApiError(status));
       return;
     }
     this.#handlers.onlost();
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.join(this.#name), this.#wait);
     this.#wait = Math.min(5000, this.#wait * 2);
   }

@@ -26,7 +26,6 @@ export function versionsPart({ model, onlook, onmoved, notice }) {
 
   function failed(error) {
     if (!refused(error)) return notice(reason(error), "bad");
-    admin.forget();
     ask(reason(error));
   }
 
@@ -41,6 +40,7 @@ export function versionsPart({ model, onlook, onmoved, notice }) {
     const names = [...new Set(["champion", "candidate", ...Object.keys(found.aliases)])];
     const picker = h("select", { id: "alias", onchange: () => { alias = picker.value; open(); } }, names.map((name) => h("option", { value: name }, name)));
     picker.value = alias;
+    const picking = document.activeElement?.id === picker.id;
     const at = found.aliases[alias];
     element.replaceChildren(...[
       h("h2", { class: "overline" }, t("models.versions")),
@@ -53,6 +53,7 @@ export function versionsPart({ model, onlook, onmoved, notice }) {
         t(moved.forced ? "models.moved.forced" : "models.moved", { alias: moved.alias, previous: moved.previous ?? "–", version: moved.version }), moved.note && h("em", {}, ` ${noteText(moved)}`)))),
       button("quiet", t("review.leave"), () => { admin.forget(); ask(); }),
     ].filter(Boolean));
+    if (picking) picker.focus({ preventScroll: true });
   }
 
   function item(version, at) {

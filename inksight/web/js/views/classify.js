@@ -1,7 +1,7 @@
 // Classify: a picture is dropped, chosen, pasted or taken with the camera; the machine says what it is, how sure it is,
 // and where it looked.
 
-import { get, post } from "../api.js";
+import { EXPLAINED, get, persist, post } from "../api.js";
 import { hasCamera, openCamera } from "../camera.js";
 import { makeChooser } from "../chooser.js";
 import { h } from "../dom.js";
@@ -15,10 +15,10 @@ import { servedModels } from "../served.js";
 
 export const id = "classify";
 
+let kept = {}; // the picture and what was said of it, for whoever looks at another view and comes back
+
 export function mount(root, { notice, status }) {
-  let picture = null; // {url}, as it was sent
-  let answer = null;
-  let heat = null; // a data URL: what the model saw, with what mattered in red
+  let { picture = null, answer = null, heat = null } = kept; // {url}, as it was sent; heat: a data URL, what mattered in red
   let camera = null;
   let model = null;
   let question = 0; // the newest one; answers to older ones are dropped
@@ -31,8 +31,8 @@ export function mount(root, { notice, status }) {
   const shot = h("input", { type: "file", accept: "image/*", capture: "environment", hidden: true, tabindex: -1, "aria-label": t("classify.camera") });
   const choose = tool("picture", t("classify.choose"), () => file.click());
   const film = tool("camera", t("classify.camera"), () => (hasCamera() ? startCamera() : shot.click()));
-  const take = button("stamp-button", t("camera.take"), () => { const taken = camera.picture(); stopCamera(); judge(taken); }, { image: "camera" });
-  const cancel = button("plain-button", t("camera.cancel"), () => { stopCamera(); show(); });
+  const take = button("stamp-button", t("camera.take"), () => { const taken = camera.picture(); stopCamera(); judge(taken); film.focus(); }, { image: "camera" });
+  const cancel = button("plain-button", t("camera.cancel"), () => { stopCamera(); show(); film.focus(); });
   const shutter = h("div", { class: "shutter", hidden: true }, take, cancel);
   const paper = h("div", { class: "paper" }, h("div", { class: "ground" }, photo, video), invitation, shutter);
   const chooser = makeChooser(chooseModel, { titled: false });
@@ -57,8 +57,9 @@ export function mount(root, { notice, status }) {
     section.classList.toggle("waiting", answer === null);
     section.classList.toggle("unsure", Boolean(answer?.unsure));
     photo.hidden = picture === null || camera !== null;
+    if (picture) [photo.src, photo.alt] = [picture.url, t("classify.picture")];
     video.hidden = shutter.hidden = camera === null;
-    feedback.enable(answer !== null);
+    feedback.enable(answer !== null && model !== null);
     const [best, ...rest] = answer?.predictions ?? [];
     overline.textContent = answer ? t(answer.unsure ? "draw.unsure" : "draw.see") : "";
     word.textContent = answer ? label(best.label) : t(busy ? "classify.looking" : "classify.blank");
@@ -67,53 +68,56 @@ export function mount(root, { notice, status }) {
     guesses.show(rest);
     seen.hidden = answer === null;
     looked.parentElement.hidden = heat === null;
-    if (heat) looked.src = heat;
+    if (heat) [looked.src, caption.textContent] = [heat, t("classify.looked")];
   }
 
   async function open(chosen) {
     if (!chosen) return;
     stopCamera();
+    const asked = (question += 1); // before it is read: a large picture takes longer than a small one after it
     try {
-      await judge(await prepare(chosen));
+      const taken = await prepare(chosen);
+      if (asked === question) await judge(taken);
     } catch (error) {
-      notice(reason(error), "bad");
+      if (asked === question) notice(reason(error), "bad");
     }
   }
 
   async function judge(taken) {
     const asked = (question += 1);
     picture = taken;
-    photo.src = taken.url;
-    photo.alt = t("classify.picture");
     answer = heat = null;
     caption.textContent = "";
     show();
     const body = { image: taken.url, top: 5, ...(model && { model: model.name }) };
     try {
-      const found = await post("v1/predict", body);
+      const found = await persist(() => post("v1/predict", body), { gone: () => asked !== question, failed });
       if (asked !== question) return;
       answer = found;
     } catch (error) {
       if (asked !== question) return;
       picture = null;
       show();
-      if (error.status === 0) status({ offline: true });
       return notice(reason(error), "bad");
     }
     const [best] = answer.predictions;
-    status({ ms: answer.ms, by: answer.model.name });
+    status({ ms: answer.ms, by: answer.model.name, version: answer.model.version });
     spoken.textContent = t("draw.announce", { label: label(best.label), percent: percent(best.probability) });
     caption.textContent = t("classify.looking.back");
     show();
     await explain(asked, body);
   }
 
+  // The server is away, starting or busy, and will be asked again.
+  function failed(error) {
+    if (error.status === 0) status({ offline: true });
+  }
+
   async function explain(asked, { top, ...body }) {
     try {
-      const found = await post("v1/explain", body);
+      const found = await post("v1/explain", body, { seconds: EXPLAINED });
       if (asked !== question) return;
       heat = found.picture;
-      caption.textContent = t("classify.looked");
     } catch (error) {
       if (asked !== question) return;
       caption.textContent = reason(error);
@@ -127,7 +131,7 @@ export function mount(root, { notice, status }) {
     try {
       camera = await openCamera(video);
       question += 1;
-      picture = answer = null;
+      picture = answer = heat = null;
       // The view may have been left while the permission was asked for.
       if (!section.isConnected) return stopCamera();
       show();
@@ -153,6 +157,7 @@ export function mount(root, { notice, status }) {
     } catch (error) {
       return notice(reason(error), "bad");
     }
+    if (answer?.model.name === name) return heat ? show() : explain(question, { image: picture.url, model: name });
     status({ by: name, ms: null });
     if (picture) judge(picture);
     else show();
@@ -162,7 +167,7 @@ export function mount(root, { notice, status }) {
     const models = await servedModels({ gone: () => !section.isConnected });
     if (!section.isConnected) return;
     // A picture is what a model of photos is for; without one, the model that answers by default reads drawings on paper.
-    const first = models.find(({ kind }) => kind === "photo") ?? models[0];
+    const first = models.find(({ name }) => name === answer?.model.name) ?? models.find(({ kind }) => kind === "photo") ?? models[0];
     chooser.offer(models.map(({ name, kind }) => [name, `${name} (${t(`classify.kind.${kind}`)})`]), first.name);
     await chooseModel(first.name);
   }
@@ -181,12 +186,14 @@ export function mount(root, { notice, status }) {
     else notice(t("classify.no.file"), "bad");
   });
   on("paste", (event) => { if (event.clipboardData?.files.length) open(event.clipboardData.files[0]); });
-  paper.addEventListener("click", () => { if (section.classList.contains("blank")) file.click(); });
+  // The camera's buttons lie on the paper too; after the one that closes it, the paper is blank.
+  paper.addEventListener("click", ({ target }) => { if (section.classList.contains("blank") && !shutter.contains(target)) file.click(); });
   show();
   learnModels();
 
   return () => {
     question += 1;
+    kept = { picture, answer, heat };
     abort.abort();
     stopCamera();
   };

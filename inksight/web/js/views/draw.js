@@ -1,6 +1,6 @@
 // Draw: a sheet, what the machine sees on it while the pen moves, and on demand which strokes made it say so.
 
-import { get, post } from "../api.js";
+import { EXPLAINED, get, post } from "../api.js";
 import { h } from "../dom.js";
 import { makeFeedback } from "../feedback.js";
 import { Guesser } from "../guesser.js";
@@ -81,7 +81,7 @@ export function mount(root, { notice, status }) {
   const guesser = new Guesser({
     onanswer(found) {
       answer = found;
-      status({ ms: found.ms, by: found.model.name });
+      status({ ms: found.ms, by: found.model.name, version: found.model.version });
       show();
       announce();
     },
@@ -107,9 +107,8 @@ export function mount(root, { notice, status }) {
     if (sheet.weights) return forgetWhy();
     const strokes = sheet.strokes.map(([xs, ys]) => [xs.slice(), ys.slice()]);
     const asked = (question += 1);
-    why.disabled = true;
     try {
-      const { importance, prediction } = await post("v1/explain", { strokes, ...(model && { model }) });
+      const { importance, prediction } = await post("v1/explain", { strokes, ...(model && { model }) }, { seconds: EXPLAINED });
       if (asked !== question) return;
       const most = Math.max(...importance.map(Math.abs), 1e-9);
       const first = importance.indexOf(Math.max(...importance));
@@ -120,8 +119,6 @@ export function mount(root, { notice, status }) {
         : t("draw.because.none", { label: label(prediction.label) });
     } catch (error) {
       if (asked === question) notice(reason(error), "bad");
-    } finally {
-      why.disabled = answer === null;
     }
   }
 

@@ -1,10 +1,11 @@
 // Eye vs AI: the same picture and labels for player and machine. The machine is bound to its answer by a SHA-256.
 
-import { post } from "../api.js";
+import { get, persist, post } from "../api.js";
 import { h } from "../dom.js";
 import { label, number, t } from "../i18n.js";
 import { leaderboard, nameForm } from "../leaderboard.js";
 import { button, facts, makeClock, makeHeadline, makeSpoken, makeVerdict, reason } from "../parts.js";
+import { sha256 } from "../sha256.js";
 
 export const id = "eye";
 
@@ -50,7 +51,7 @@ export function mount(root, { notice, status, again }) {
       // Without pictures there is no game here, and another try would not help.
       return error.status === 409 ? section.replaceWith(noPictures(error)) : failed(error);
     }
-    status({ by: game.model.name, ms: null });
+    status({ by: game.model.name, version: game.model.version, ms: null });
     await next();
   }
 
@@ -59,7 +60,10 @@ export function mount(root, { notice, status, again }) {
     try {
       asked = await post(`v1/eye/games/${game.id}/rounds`, {});
     } catch (error) {
-      return failed(error);
+      if (error.status !== 409) return failed(error);
+      // The last answer was lost on its way, and the round with it.
+      game = await post(`v1/games/${game.id}/end`, {}).catch(() => game);
+      return gone || finale();
     }
     if (gone) return;
     round = asked;
@@ -82,12 +86,17 @@ export function mount(root, { notice, status, again }) {
     clock.stop();
     let told;
     try {
-      told = await post(`v1/rounds/${asked.id}/answer`, { label: choice });
+      told = await persist(() => post(`v1/rounds/${asked.id}/answer`, { label: choice }),
+        { gone: () => gone, failed: ({ status: code }) => status({ offline: code === 0 }) });
     } catch (error) {
+      if (gone) return;
       failed(error);
-      return choices.replaceChildren(button("stamp-button", t("eye.next"), next));
+      // It may have been taken by the server, and what that said was lost.
+      game = await get(`v1/games/${game.id}`).catch(() => game);
+      return gone || proceed();
     }
     if (gone) return;
+    status();
     game = told.standing;
     section.className = `draw game eye over ${told.correct ? "won" : "lost"}`;
     overline.textContent = told.correct ? t("game.points", { points: number(told.points) })
@@ -95,11 +104,15 @@ export function mount(root, { notice, status, again }) {
     word.textContent = label(told.truth);
     share.textContent = "";
     verdict.underline(told.correct ? 1 : 0);
-    const own = await commitment(told.salt, told.machine);
+    const own = await sha256(`${told.salt}:${told.machine}`);
     proof.replaceChildren(t(told.machine_correct ? "eye.machine.right" : "eye.machine.wrong", { label: label(told.machine) }), " ",
-      h("strong", { class: own === null ? "" : own === asked.commitment ? "kept" : "broken" }, t(own === null ? "eye.unchecked" : own === asked.commitment ? "eye.kept" : "eye.broken")), " ",
-      h("code", {}, `SHA-256(${told.salt}:${told.machine}) ${own === null ? "= ?" : own === asked.commitment ? "=" : "≠"} ${asked.commitment}`));
+      h("strong", { class: own === asked.commitment ? "kept" : "broken" }, t(own === asked.commitment ? "eye.kept" : "eye.broken")), " ",
+      h("code", {}, `SHA-256(${told.salt}:${told.machine}) ${own === asked.commitment ? "=" : "≠"} ${asked.commitment}`));
     spoken.textContent = `${overline.textContent}: ${word.textContent}`;
+    proceed();
+  }
+
+  function proceed() {
     const go = game.state === "done" ? button("stamp-button", t("pictionary.result"), finale) : button("stamp-button", t("eye.next"), next);
     choices.replaceChildren(go);
     go.focus({ preventScroll: true });
@@ -120,26 +133,21 @@ export function mount(root, { notice, status, again }) {
   }
 
   function keys(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     const name = round?.options[Number(event.key) - 1];
     if (name) answer(name);
   }
   addEventListener("keydown", keys);
   intro();
-  return () => {
+  const leave = () => {
     gone = true;
     clock.stop();
     removeEventListener("keydown", keys);
   };
+  return Object.assign(leave, { playing: () => game?.state === "playing" });
 }
 
 const noPictures = (error) => h("section", { class: "elsewhere" }, h("p", { class: "overline" }, t("view.eye")),
   h("h1", { class: "word" }, t("eye.none")), h("p", {}, t("eye.none.how")), h("p", { class: "small-print" }, error.message));
-
-// crypto.subtle is there on https and on this machine itself; elsewhere the machine's word cannot be checked here.
-async function commitment(salt, name) {
-  if (!globalThis.crypto?.subtle) return null;
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(`${salt}:${name}`));
-  return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
 
 export default { id, mount };

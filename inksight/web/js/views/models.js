@@ -1,13 +1,13 @@
 // Models: what each one can do and what it confuses; with a token its versions, promotion and rollback. One of them by
 // its address (#/models/NAME).
 
-import { get } from "../api.js";
+import { get, persist } from "../api.js";
 import { confusionPart } from "../confusion.js";
 import { h } from "../dom.js";
 import { number, percent, t } from "../i18n.js";
 import { classTable, numbers } from "../metrics.js";
 import { button, facts, reason } from "../parts.js";
-import { pause, servedModels } from "../served.js";
+import { servedModels } from "../served.js";
 import { versionsPart } from "../versions.js";
 
 export const id = "models";
@@ -28,19 +28,14 @@ export function mount(root, { notice }) {
     for (const tab of tabs.children) tab.setAttribute("aria-pressed", String(tab.textContent === name));
     head.replaceChildren(h("h1", { class: "word" }, name));
     for (const part of [sheet, desk]) part.replaceChildren();
-    for (;;) {
-      try {
-        await refresh();
-        break;
-      } catch (error) {
-        if (gone || mine !== turn) return;
-        tell(error);
-        if (error.status !== 0 && error.status !== 503) return;
-      }
-      await pause();
+    const late = () => gone || mine !== turn;
+    try {
+      await persist(refresh, { gone: late, failed: tell });
+    } catch (error) {
+      return late() || tell(error);
     }
-    if (gone || mine !== turn) return;
-    desk.replaceChildren(versionsPart({ model: name, onlook: (version) => show(version), notice,
+    if (late()) return;
+    desk.replaceChildren(versionsPart({ model: name, onlook: (version) => late() || show(version), notice,
       onmoved: () => refresh().catch((error) => gone || notice(reason(error), "bad")) }));
   }
 

@@ -2,7 +2,7 @@
 //
 // The server deals the words, judges and keeps time; this page only shows how it stands.
 
-import { get, post } from "../api.js";
+import { get, persist, post } from "../api.js";
 import { h, icon } from "../dom.js";
 import { Guesser } from "../guesser.js";
 import { label, language, number, percent, t } from "../i18n.js";
@@ -73,7 +73,7 @@ export function mount(root, { notice, status, again }) {
     }
     if (gone) return;
     played = [];
-    status({ by: game.model.name, ms: null });
+    status({ by: game.model.name, version: game.model.version, ms: null });
     await next();
   }
 
@@ -82,7 +82,8 @@ export function mount(root, { notice, status, again }) {
     try {
       asked = await post(`v1/games/${game.id}/rounds`, {});
     } catch (error) {
-      return notice(reason(error), "bad");
+      // The last guess was lost on its way, and the round with it: the game is over.
+      return error.status === 409 ? stop() : notice(reason(error), "bad");
     }
     if (gone) return;
     round = { ...asked, seen: [] };
@@ -116,19 +117,23 @@ export function mount(root, { notice, status, again }) {
     pad.open(false);
     guesser.forget();
     try {
-      const answer = await post(`v1/rounds/${asked.id}/guess`, { strokes: pad.sheet.strokes, last: true });
+      const answer = await persist(() => post(`v1/rounds/${asked.id}/guess`, { strokes: pad.sheet.strokes, last: true }),
+        { gone: () => round !== asked, failed });
       if (round === asked) over(answer);
     } catch (error) {
-      failed(error);
       if (round !== asked) return;
+      failed(error);
       // The round may have been won by a guess whose answer was lost; the server knows.
       game = await get(`v1/games/${game.id}`).catch(() => game);
-      over({ state: game.played?.at(-1)?.state ?? "lost", predictions: [], took: null, standing: game });
+      if (round !== asked) return;
+      const { state = "lost", took = null, points = 0 } = game.played?.at(-1) ?? {};
+      over({ state, took, points, predictions: [], standing: game });
     }
   }
 
   function answered(answer) {
     if (!round || round.deciding) return;
+    status();
     if (answer.state !== "open") return over(answer);
     if (answer.left !== null) clock.correct(answer.left);
     const [best] = answer.predictions;
@@ -153,6 +158,7 @@ export function mount(root, { notice, status, again }) {
   function over(answer) {
     clock.stop();
     guesser.forget();
+    status();
     const won = answer.state === "won";
     played.push({ word: round.word, strokes: copy(pad.sheet.strokes), won, took: answer.took, guess: answer.predictions[0]?.label });
     mutter(won ? round.word : null);
@@ -239,7 +245,7 @@ export function mount(root, { notice, status, again }) {
   const themed = () => stopReplays.length && document.querySelectorAll(".papers canvas").forEach((canvas, index) => replay(canvas, played[index].strokes, { seconds: 0 }));
   addEventListener("inksight:theme", themed);
   intro();
-  return () => {
+  const leave = () => {
     gone = true;
     round = null; // what the server still says of it is neither shown nor spoken
     clock.stop();
@@ -249,6 +255,7 @@ export function mount(root, { notice, status, again }) {
     pad.dispose();
     removeEventListener("inksight:theme", themed);
   };
+  return Object.assign(leave, { playing: () => game?.state === "playing" });
 }
 
 export default { id, mount };

@@ -3,7 +3,7 @@
 // The server deals the word, judges and keeps time; this page shows the room as the server last told it. Reached from
 // Pictionary, or by the link #/race/CODE.
 
-import { get, post } from "../api.js";
+import { get, persist, post } from "../api.js";
 import { h } from "../dom.js";
 import { Guesser } from "../guesser.js";
 import { label, language, number, t } from "../i18n.js";
@@ -47,8 +47,8 @@ export function mount(root, { notice, status, again }) {
     h("div", { class: "margin" }, verdict.element, murmur, actions, players.element, invitation), spoken));
   const section = root.firstElementChild;
 
-  // The server ends the round; a clock that is a little ahead only waits.
-  const clock = makeClock({ verdict, section, hurry: 5, onend: () => {} });
+  // The server ends the round; a clock that is a little ahead only waits for its word.
+  const clock = makeClock({ verdict, section, hurry: 5, onend: () => table.expect() });
   const guesser = new Guesser({ onanswer: answered, onerror: failed },
     (strokes) => table.ask(room.number, simplify(strokes)));
   const table = code && new Table(code, {
@@ -121,6 +121,7 @@ export function mount(root, { notice, status, again }) {
 
   function begin() {
     set("playing", { open: true });
+    pad.sheet.clear(); // whoever was away during the countdown has the last round's drawing there
     pad.canvas.focus({ preventScroll: true });
     overline.textContent = t("pictionary.draw");
     word.textContent = label(room.word);
@@ -155,7 +156,7 @@ export function mount(root, { notice, status, again }) {
       const text = room.phase === "over" ? t("pictionary.next") : t("pictionary.start");
       const go = hosting && here > 1 && button("stamp-button", text, () => table.say("start"), { image: "pencil" });
       actions.replaceChildren(...!may ? [] : [go || h("p", { class: "patience" }, here < 2 ? t("race.alone") : t("race.patience", { name: name(room.host) })),
-        button("plain-button", t("race.leave"), leave)]);
+        button("plain-button", t("race.leave"), quit)]);
       if (go && room.phase === "over") go.focus({ preventScroll: true });
     }
     invitation.hidden = !may || room.players.length === 8;
@@ -179,7 +180,7 @@ export function mount(root, { notice, status, again }) {
       button("plain-button", t("race.copy"), copy), navigator.share && button("plain-button", t("race.share"), share)));
   }
 
-  function leave() {
+  function quit() {
     table.leave();
     location.hash = "#/pictionary";
   }
@@ -241,18 +242,19 @@ export function mount(root, { notice, status, again }) {
     // Who has a seat, or has just opened the room, said the name already.
     if (table.known || opened === code) return enter(savedName());
     try {
-      const found = await get(`v1/race/rooms/${code}`);
-      if (room) return;
+      const found = await persist(() => get(`v1/race/rooms/${code}`), { gone: () => gone, failed: ({ status: why }) => status({ offline: why === 0 }) });
+      if (room || gone) return;
+      status();
       if (found.full) return ended({ code: "room_full" });
       overline.textContent = found.players.length ? t("race.with", { names: found.players.join(", ") }) : t("view.race");
       askName(t("race.join"), enter);
     } catch (error) {
-      ended(error);
+      if (!gone) ended(error);
     }
   }
 
   intro();
-  return () => {
+  const leave = () => {
     gone = true;
     table?.close();
     clock.stop();
@@ -261,6 +263,7 @@ export function mount(root, { notice, status, again }) {
     players.dispose();
     pad.dispose();
   };
+  return Object.assign(leave, { playing: () => room?.phase === "drawing" });
 }
 
 export default { id, parent, mount };

@@ -4,7 +4,7 @@
 
 import { makeAgreement } from "../agreement.js";
 import { admin, get } from "../api.js";
-import { h } from "../dom.js";
+import { h, refill } from "../dom.js";
 import { makeGate, refused } from "../gate.js";
 import { label, number, percent, t } from "../i18n.js";
 import { reason } from "../parts.js";
@@ -23,6 +23,7 @@ export function mount(root, { notice }) {
   let queue = [];
   let past = [];
   let after = 0;
+  let turned = 0; // how often another state was turned to; a page of an earlier one comes too late
   let busy = false;
   let choosing = false;
   let left = false;
@@ -74,22 +75,21 @@ export function mount(root, { notice }) {
     queue = [];
     past = [];
     after = 0;
+    turned += 1;
     return more();
   }
 
   function failed(error) {
     if (left) return;
-    if (refused(error)) {
-      admin.forget();
-      askForToken(reason(error));
-    } else notice(reason(error), "bad");
+    if (refused(error)) askForToken(reason(error));
+    else notice(reason(error), "bad");
   }
 
   async function more() {
-    const wanted = state;
+    const wanted = turned;
     try {
-      const page = await admin.get(`v1/corrections?state=${wanted}&limit=50&after=${after}`);
-      if (wanted !== state) return;
+      const page = await admin.get(`v1/corrections?state=${state}&limit=50&after=${after}`);
+      if (wanted !== turned) return;
       queue.push(...page.corrections);
       if (page.corrections.length) after = page.corrections.at(-1).id;
       await count();
@@ -101,7 +101,7 @@ export function mount(root, { notice }) {
 
   async function count() {
     const found = await admin.get("v1/corrections/statistics");
-    tabs.replaceChildren(...STATES.filter((name) => name === state || found.states[name] || name === STATES[0]).map((name) =>
+    refill(tabs, STATES.filter((name) => name === state || found.states[name] || name === STATES[0]).map((name) =>
       h("button", { class: "quiet", type: "button", "aria-pressed": String(name === state), onclick: () => turn(name) },
         t(`review.${name}`, { count: number(found.states[name] ?? 0) }))));
     const parts = [t("review.decided", { count: number(decided) })];
