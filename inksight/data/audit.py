@@ -48,7 +48,10 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Audit:
-    """Everything found. `copies` are groups of equal pictures, `near` pairs with the share of ink they differ by."""
+    """Everything found. `copies` are groups of equal pictures, `near` pairs with the share of ink they differ by.
+
+    Of a picture that has copies, a pair names the one that would be kept: in test before val before train.
+    """
 
     dataset: str
     sha256: str
@@ -62,7 +65,9 @@ class Audit:
     def summary(self) -> dict[str, int]:
         """Return how many of each were found, and how many of them reach across splits or classes."""
         pairs = [(group[0], other) for group in self.copies for other in group[1:]]
-        near = [(a, b) for a, b, _ in self.near]
+        # A pair stands for all copies of its two pictures: they share its fault whichever of them it names.
+        alike = {picture: group for group in self.copies for picture in group}
+        near = [(*alike.get(a, [a]), *alike.get(b, [b])) for a, b, _ in self.near]
         return {
             "pictures": self.pictures,
             "blanks": len(self.blanks),
@@ -70,8 +75,8 @@ class Audit:
             "exact_copies_across_splits": sum(len({p.split for p in group}) > 1 for group in self.copies),
             "exact_copies_across_classes": sum(len({p.label for p in group}) > 1 for group in self.copies),
             "near_pairs": len(near),
-            "near_pairs_across_splits": sum(a.split != b.split for a, b in near),
-            "near_pairs_across_classes": sum(a.label != b.label for a, b in near),
+            "near_pairs_across_splits": sum(len({p.split for p in found}) > 1 for found in near),
+            "near_pairs_across_classes": sum(len({p.label for p in found}) > 1 for found in near),
             "likely_mislabelled": len(self.suspects),
         }
 
@@ -157,7 +162,12 @@ class _Findings:
             at_once=pairs_at_once(pool),
         )
         order = np.argsort(self.differ, kind="stable")
-        self.near, self.differ = single[pairs[order]], self.differ[order]
+        self.side = np.searchsorted(pool.starts, np.arange(len(pool)), side="right") - 1
+        # Near pairs are sought among first copies, but the copy that will be kept may lie in another split.
+        kept = np.arange(len(pool))
+        for group in self._copies():
+            kept[group[0]] = self._best(group)
+        self.near, self.differ = np.sort(kept[single[pairs[order]]], axis=1), self.differ[order]
         self.suspects = mislabelled.NOTHING
         if settings.mislabelled:
             progress("looking for wrong labels", 0.0)
@@ -208,6 +218,10 @@ class _Findings:
             groups.setdefault(int(self.first[row]), [int(self.first[row])]).append(row)
         return list(groups.values())
 
+    def _best(self, group: list[int]) -> int:
+        """Return which of several copies is kept: the first of those in test, else in val, else in train."""
+        return max(group, key=lambda row: (self.side[row], -row))
+
     def draw(self, out: Path, most: int) -> None:
         """Write a sheet of each kind of finding that there is: mislabelled.png, near.png and copies.png."""
         found = self.suspects
@@ -219,8 +233,8 @@ class _Findings:
         ]
         self._sheet(out / "mislabelled.png", found.rows[:most], captions, "likely mislabelled, most suspect first")
         # Pairs that reach across splits first: those are the ones to act on.
-        splits = np.searchsorted(self.pool.starts, self.near, side="right")
-        order = np.argsort(splits[:, 0] == splits[:, 1], kind="stable")[: most // 2]
+        sides = self.side[self.near]
+        order = np.argsort(sides[:, 0] == sides[:, 1], kind="stable")[: most // 2]
         captions = [
             f"{p.label}\n{p.split} {differ:.3f}"
             for a, b, differ in zip(*self.near[order].T.tolist(), self.differ[order], strict=True)
@@ -239,15 +253,13 @@ class _Findings:
 
     def write_clean(self, path: Path) -> None:
         """Write the dataset without blanks, copies, near-copies across splits and, in train, suspects."""
-        side = np.searchsorted(self.pool.starts, np.arange(len(self.pool)), side="right") - 1
-        keep = ~self.blank
+        side, keep = self.side, ~self.blank
         for group in self._copies():
             contradicts = len({int(self.labels[row]) for row in group}) > 1
-            best = max(group, key=lambda row: (side[row], -row))
-            keep[[row for row in group if contradicts or row != best]] = False
-        across = self.near[side[self.near[:, 0]] != side[self.near[:, 1]]]
-        lower = np.where(side[across[:, 0]] < side[across[:, 1]], across[:, 0], across[:, 1])
-        keep[lower] = False
+            keep[[row for row in group if contradicts or row != self._best(group)]] = False
+        both = self.near[keep[self.near].all(axis=1)]
+        # Rows are in the order of the splits, so the first of a pair is the one that is not judged by.
+        keep[both[side[both[:, 0]] != side[both[:, 1]], 0]] = False
         in_train = self.suspects.rows[side[self.suspects.rows] == 0]
         keep[in_train] = False
         dataset = self.dataset

@@ -178,6 +178,28 @@ def test_the_cleaned_file_keeps_what_is_judged_by(planted: Path, tmp_path: Path)
     assert not again.blanks
 
 
+def test_a_near_copy_of_a_picture_kept_in_another_split_is_found(tmp_path: Path) -> None:
+    """A in train, its exact copy in test, B in train near A: the copy in test is kept, so B must go."""
+    drawn = bitmaps(60, seed=12)
+    train, test = drawn[:50].copy(), drawn[50:].copy()
+    train[1] = train[0] // 10 * 10
+    test[4] = train[0]
+    # Nothing is kept of C, which stands under two classes: its near-copy in train may stay.
+    train[3] = train[2] // 10 * 10
+    test[6] = test[7] = train[2]
+    labels = [0, 1] * 5
+    write(tmp_path / "x.h5", {"train": (train, [0, 0] * 25), "val": (drawn[:0], []), "test": (test, labels)})
+    with open_dataset(tmp_path / "x.h5") as data:
+        found = audit(data, settings=AuditSettings(mislabelled=False), out=tmp_path, clean=tmp_path / "clean.h5")
+    assert {(a.id, b.id) for a, b, _ in found.near} == {("train1", "test4"), ("train3", "test6")}
+    assert found.summary()["near_pairs_across_splits"] == 2
+    assert found.summary()["near_pairs_across_classes"] == 1
+    with open_dataset(tmp_path / "clean.h5") as data:
+        assert set(data.ids("train").tolist()) == {f"train{row}" for row in range(50)} - {"train0", "train1", "train2"}
+        again = audit(data, settings=AuditSettings(mislabelled=False))
+    assert again.summary()["near_pairs_across_splits"] == 0
+
+
 def test_suspects_leave_train_and_no_other_split(digits: tuple[Images, NDArray[np.int64]], tmp_path: Path) -> None:
     images, labels = digits[0][:2000], digits[1][:2000]
     given, wrong = flipped(labels, 0.05, seed=2)
