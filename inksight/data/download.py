@@ -170,6 +170,7 @@ def download(
     make_selector: Callable[[], Selector],
     *,
     part: Part,
+    seed: Callable[[], None] | None = None,
     patience: Patience = Patience(),
     stop: threading.Event | None = None,
     on_bytes: Callable[[int, int | None], None] = lambda done, total: None,
@@ -177,14 +178,17 @@ def download(
 ) -> Downloaded:
     """Bring what the selector wants of `url` to `target`, going on from `part` if it holds anything usable.
 
+    `seed`, when given, fills the part first: that may take as much room on the disk as the download itself.
     `on_bytes(done, total)` is called with source bytes as they arrive (total None: unknown), `on_retry` with a line of
     text before each new try. The part stays until the caller removes it (after noting the result).
     Raises AbsentError, DataError (not what was expected) and DiskFullError with the part removed; DownloadError (given
     up) with what arrived kept, unless the source is cut off; Stopped with what arrived kept.
     """
     stop = stop or threading.Event()
-    job = _Job(url, make_selector, part, patience, stop, on_bytes)
     try:
+        if seed is not None:
+            seed()
+        job = _Job(url, make_selector, part, patience, stop, on_bytes)
         job.run(on_retry)
         return job.finish(target)
     except (DataError, AbsentError) as error:

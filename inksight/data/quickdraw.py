@@ -131,14 +131,16 @@ class _Fetch:
         resumes = part.note.exists()
         if entry is None and target.exists() and not resumes:
             self.progress.note(f"{name}: {target} is unknown or damaged, fetching it anew")
+        seed = None
         if entry is not None and extends and not resumes:
             prologue = entry.bytes - entry.count * 784 if kind == "rows" else 0
-            part.seed(target, prologue, entry.source, entry.state)
+            seed = partial(part.seed, target, prologue, entry.source, entry.state)
         done = download(
             source_url(settings.base_url, name, settings.format),
             target,
             partial(_selector, settings, name),
             part=part,
+            seed=seed,
             patience=Patience(settings.timeout, settings.retries, settings.retry_wait),
             stop=self.stop,
             on_bytes=partial(self.progress.bytes, name),

@@ -223,6 +223,26 @@ def test_a_full_disk(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
     assert left_behind() == []
 
 
+@pytest.mark.parametrize("step", ["seed", "open"])
+def test_a_disk_that_is_full_before_the_first_byte_comes(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Full while the file to be extended is copied, or while the part is opened: what was there before stays."""
+    bring(mirror, "cat", per_class=50)
+    before = (workspace().downloads / "quickdraw" / CAT).read_bytes()
+
+    def full(part: download_module.Part, *args: Any) -> None:
+        part.path.parent.mkdir(parents=True, exist_ok=True)
+        part.path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(download_module.Part, step, full)
+    with pytest.raises(DownloadError, match=r"2 of 2 classes .*: cat \(no space left"):
+        bring(mirror, "cat", "dog", per_class=200, jobs=1)
+    assert left_behind() == [CAT]
+    assert (workspace().downloads / "quickdraw" / CAT).read_bytes() == before
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 @pytest.mark.parametrize("kilobytes", [64, 400, 800])
 def test_a_really_full_disk(mirror: Mirror, tmp_path: Path, kilobytes: int) -> None:
