@@ -274,9 +274,13 @@ class _Job:
                 self.url, start=asked, stop=fresh.stop, validator=validator, timeout=self.patience.timeout
             ) as reply:
                 self.read(reply, asked)
-        except OutOfRangeError:
+        except OutOfRangeError as error:
             if not asked:
                 raise DataError("truncated: the file is empty") from None
+            if error.length == asked and self.source is not None and self.source.length == asked:
+                # An earlier call wanted as many drawings as there are, and did not see that no more come.
+                self.part.append(fresh.end(), self.source, fresh)
+                return
             self.restart()
             raise PassingError(f"{self.url}: the file there has become shorter, starting anew") from None
 

@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 from typing import BinaryIO
 
@@ -48,7 +49,11 @@ class AbsentError(DownloadError):
 
 
 class OutOfRangeError(DownloadError):
-    """The file at the server is not longer than the offset that was asked for."""
+    """The file at the server is not longer than the offset that was asked for; `length` is its size if known."""
+
+    def __init__(self, message: str, length: int | None) -> None:
+        super().__init__(message)
+        self.length = length
 
 
 @dataclass
@@ -180,7 +185,7 @@ def _request(request: urllib.request.Request, timeout: float) -> Iterator[http.c
         response = urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         with error:
-            raise _refusal(url, error.code, error.headers.get("Retry-After")) from None
+            raise _refusal(url, error.code, error.headers) from None
     except urllib.error.URLError as error:
         reason = error.reason
         if isinstance(reason, ssl.SSLCertVerificationError):
@@ -197,14 +202,14 @@ def _request(request: urllib.request.Request, timeout: float) -> Iterator[http.c
         yield response
 
 
-def _refusal(url: str, status: int, retry_after: str | None) -> DownloadError:
+def _refusal(url: str, status: int, headers: Message) -> DownloadError:
     text = f"{url}: {status} {http.client.responses.get(status, '')}".rstrip()
     if status in (404, 410):
         return AbsentError(text, hint="Check the class name and --base-url.")
     if status in _PASSING:
-        return PassingError(text, retry_after=_seconds(retry_after))
+        return PassingError(text, retry_after=_seconds(headers.get("Retry-After")))
     if status == 416:
-        return OutOfRangeError(text)
+        return OutOfRangeError(text, _integer(headers.get("Content-Range", "").removeprefix("bytes */")))
     return DownloadError(text, hint="Check --base-url and whether the server lets you read there.")
 
 

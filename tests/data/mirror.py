@@ -89,7 +89,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if match and partial:
             start, stop = int(match[1]), min(int(match[2] or len(content) - 1) + 1, len(content))
             if start >= len(content):
-                self.fail(416)
+                self.fail(416, Content_Range=f"bytes */{len(content)}")
                 return
         self.send_response(206 if partial else 200)
         if partial:

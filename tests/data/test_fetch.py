@@ -143,6 +143,18 @@ def test_strokes(mirror: Mirror) -> None:
     assert everything.paths["cat"].read_bytes().splitlines() == lines
 
 
+def test_all_lines_and_then_more_fetches_nothing_again(mirror: Mirror) -> None:
+    """400 of 400 lines are asked for: that there are no more is known only when more are asked for."""
+    first = bring(mirror, "cat", per_class=400, format="simplified")
+    content = first.paths["cat"].read_bytes()
+    again = bring(mirror, "cat", per_class=0, format="simplified")
+    assert again.paths["cat"].read_bytes() == content == (mirror.folder / "full/simplified/cat.ndjson").read_bytes()
+    assert (again.files[0].count, again.files[0].transferred) == (400, 0)
+    assert mirror.asked("cat") == [None, f"bytes={len(content)}-"]
+    assert statuses(bring(mirror, "cat", per_class=0, format="simplified")) == ["verified"]
+    assert len(mirror.requests) == 2
+
+
 def test_recognized_only(mirror: Mirror) -> None:
     lines = (mirror.folder / "full/simplified/cat.ndjson").read_bytes().splitlines()
     wanted = [line for line in lines if json.loads(line)["recognized"]]
