@@ -45,6 +45,9 @@ def audit(
         print_json(found.as_dict())
         return
     print_table(["found", "number"], [[name.replace("_", " "), n] for name, n in found.summary().items()])
+    if found.unjudged:
+        names = ", ".join(found.unjudged[:10]) + (f" and {len(found.unjudged) - 10} more" * (len(found.unjudged) > 10))
+        print(f"note: too few pictures to look for wrong labels in: {names}")
     for suspect in found.suspects[:10]:
         picture = suspect.picture
         print(

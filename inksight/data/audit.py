@@ -51,6 +51,7 @@ class Audit:
     """Everything found. `copies` are groups of equal pictures, `near` pairs with the share of ink they differ by.
 
     Of a picture that has copies, a pair names the one that would be kept: in test before val before train.
+    `unjudged` are the classes with too few pictures to look for wrong labels in.
     """
 
     dataset: str
@@ -61,6 +62,7 @@ class Audit:
     near: list[tuple[Picture, Picture, float]]
     suspects: list[Suspect]
     looked_for_mislabelled: bool
+    unjudged: list[str]
 
     def summary(self) -> dict[str, int]:
         """Return how many of each were found, and how many of them reach across splits or classes."""
@@ -90,6 +92,7 @@ class Audit:
             "copies": [[asdict(picture) for picture in group] for group in self.copies],
             "near": [{"a": asdict(a), "b": asdict(b), "differ": round(differ, 4)} for a, b, differ in self.near],
             "suspects": [asdict(suspect) for suspect in self.suspects],
+            "unjudged": self.unjudged,
         }
 
 
@@ -169,6 +172,7 @@ class _Findings:
             kept[group[0]] = self._best(group)
         self.near, self.differ = np.sort(kept[single[pairs[order]]], axis=1), self.differ[order]
         self.suspects = mislabelled.NOTHING
+        self.unjudged: list[str] = []
         if settings.mislabelled:
             progress("looking for wrong labels", 0.0)
             # Every other copy of a picture would vouch for it, so only first copies are judged.
@@ -176,6 +180,8 @@ class _Findings:
                 lambda: self._blocks(single), self.labels[single], len(dataset.classes), seed=settings.seed
             )
             self.suspects.rows[:] = single[self.suspects.rows]
+            enough = mislabelled.judged(self.labels[single], len(dataset.classes))
+            self.unjudged = [name for name, is_judged in zip(dataset.classes, enough, strict=True) if not is_judged]
 
     def _blocks(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, Images]]:
         """Yield (position in `rows`, images) of the pictures in `rows`, block by block."""
@@ -210,6 +216,7 @@ class _Findings:
                 )
             ],
             looked_for_mislabelled=self.looked_for_mislabelled,
+            unjudged=self.unjudged,
         )
 
     def _copies(self) -> list[list[int]]:

