@@ -16,7 +16,7 @@ from inksight.config import as_dict, resolve
 from inksight.data import presets
 from inksight.data.dataset import open_dataset
 from inksight.data.folder import combine, prepare_photos
-from inksight.data.listing import check_source, is_source
+from inksight.data.listing import check_source, is_source, readable
 from inksight.data.pack import Prepared, Progress, no_progress
 from inksight.data.prepare import drawing_file, prepare_digits, prepare_quickdraw
 from inksight.data.split import check_ratios
@@ -49,7 +49,7 @@ def prepare(
     if source is not None and _is_photos(source):
         path = Path(source).expanduser()
         settings = _settings({}, config, options)
-        target = _target(out, path.resolve().stem)
+        target = _target(out, readable(path.resolve().stem))
         return prepare_photos(path, target, classes=classes, settings=settings, progress=progress)
     base = None if source is None else presets.load(str(source))
     if base is not None and base.kind == "photo":
@@ -149,7 +149,7 @@ def _ensure(data: str | Path, options: Mapping[str, Any] | None, config: Path | 
         path = Path(data).expanduser()
         check_source(path)
         settings = resolve(PrepareSettings, file=config, options=options)
-        out = workspace().dataset_path(f"{path.resolve().stem}-{_state(path, settings)}")
+        out = workspace().dataset_path(f"{readable(path.resolve().stem)}-{_state(path, settings)}")
         return out if out.is_file() else _prepare_aloud(data, out, options, config, progress)
     preset = presets.load(str(data))
     prepared = workspace().dataset_path(preset.name)
@@ -201,7 +201,7 @@ def _state(source: Path, settings: PrepareSettings) -> str:
         folders.sort()
         for file in sorted(files):
             found = os.lstat(os.path.join(parent, file))
-            state.update(f"{parent}/{file} {found.st_size} {found.st_mtime_ns}\n".encode())
+            state.update(os.fsencode(f"{parent}/{file} {found.st_size} {found.st_mtime_ns}\n"))
     return state.hexdigest()[:8]
 
 

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from inksight.data.dataset import SPLITS, Dataset, open_dataset
-from inksight.data.listing import Entry, Listing, list_photos
+from inksight.data.listing import Entry, Listing, list_photos, readable
 from inksight.data.pack import Prepared, Progress, no_progress, pack
 from inksight.data.parallel import CORES, ahead
 from inksight.data.photos import PhotoError, decode, quiet
@@ -60,7 +60,7 @@ def prepare_photos(
             chosen,
             out,
             settings=settings,
-            source=name or source.name,
+            source=name or readable(source.name),
             preprocessing={"kind": "photo", "size": size, "image_size": settings.image_size},
             fixed=decoded.fixed,
             progress=progress,

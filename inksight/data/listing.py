@@ -104,10 +104,15 @@ def _walk(folder: Path) -> tuple[list[Found], list[str]]:
         folders.sort()
         for file in sorted(files):
             path = Path(parent) / file
-            found.append((path.relative_to(folder).as_posix(), _reader(path)))
+            found.append((readable(path.relative_to(folder).as_posix()), _reader(path)))
         if not folders and not files and parent != str(folder):
-            empty.append(Path(parent).relative_to(folder).as_posix())
+            empty.append(readable(Path(parent).relative_to(folder).as_posix()))
     return found, empty
+
+
+def readable(name: str) -> str:
+    """Return a file's name with the bytes that are not UTF-8 spelled out (caf\\xe9.png): JSON and HDF5 take no others."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _reader(path: Path) -> Callable[[], bytes]:

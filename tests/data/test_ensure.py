@@ -1,0 +1,51 @@
+"""`ensure`: which source is meant, when it is prepared again, and with which settings it is fetched and prepared."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inksight.data.dataset import SPLITS, open_dataset
+from inksight.data.ensure import ensure_dataset, prepare
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INKSIGHT_PREPARE_IMAGE_SIZE", "16")
+
+
+def photo(seed: int) -> Image.Image:
+    """A made photo, no two alike."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (20, 20, 3), dtype=np.uint8))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Two classes of ten photos each."""
+    for number, name in enumerate(("oak", "maple")):
+        (tmp_path / "leaves" / name).mkdir(parents=True)
+        for row in range(10):
+            photo(100 * number + row).save(tmp_path / "leaves" / name / f"{row}.png")
+    return tmp_path / "leaves"
+
+
+def test_names_that_are_not_utf8_are_spelled_out(source: Path) -> None:
+    """Linux takes any bytes for a name; archives from elsewhere leave such names behind."""
+    (source / "oak" / "0.png").rename(os.fsdecode(os.fsencode(source / "oak") + b"/caf\xe9.png"))
+    (source / "maple").rename(os.fsdecode(os.fsencode(source) + b"/\xe9rable"))
+    (source / "oak" / os.fsdecode(b"\xff.txt")).write_text("no picture")
+    source = source.rename(os.fsdecode(os.fsencode(source) + b"\xe9"))
+    done = prepare(source)
+    assert done.path.name == "leaves\\xe9.h5"
+    assert [where for where, _ in done.skipped] == ["oak/\\xff.txt"]
+    for path in (done.path, ensure_dataset(source)):
+        with open_dataset(path) as data:
+            data.verify()
+            assert data.classes == ("\\xe9rable", "oak")
+            names = [str(name).split("#")[0] for split in SPLITS for name in data.ids(split)]
+            assert "oak/caf\\xe9.png" in names
+            assert data.source.startswith("leaves\\xe9;")
