@@ -16,7 +16,7 @@ from inksight.config import as_dict, resolve
 from inksight.data import presets
 from inksight.data.dataset import open_dataset
 from inksight.data.folder import combine, prepare_photos
-from inksight.data.listing import check_source, is_source, readable
+from inksight.data.listing import check_source, files, is_source, readable
 from inksight.data.pack import Prepared, Progress, no_progress
 from inksight.data.prepare import drawing_file, prepare_digits, prepare_quickdraw
 from inksight.data.split import check_ratios
@@ -146,10 +146,10 @@ def _ensure(data: str | Path, options: Mapping[str, Any] | None, config: Path | 
     if found is not None:
         return found
     if _is_photos(data):
-        path = Path(data).expanduser()
+        path = Path(data).expanduser().resolve()
         check_source(path)
         settings = resolve(PrepareSettings, file=config, options=options)
-        out = workspace().dataset_path(f"{readable(path.resolve().stem)}-{_state(path, settings)}")
+        out = workspace().dataset_path(f"{readable(path.stem)}-{_state(path, settings)}")
         return out if out.is_file() else _prepare_aloud(data, out, options, config, progress)
     preset = presets.load(str(data))
     prepared = workspace().dataset_path(preset.name)
@@ -196,12 +196,13 @@ def _existing(data: str | Path) -> Path | None:
 def _state(source: Path, settings: PrepareSettings) -> str:
     """Return a short hash of a source's files (names, sizes, times) and of the settings that preparing would use."""
     state = hashlib.sha256(repr(as_dict(settings)).encode())
-    tree = os.walk(source, followlinks=True) if source.is_dir() else [(str(source.parent), [], [source.name])]
-    for parent, folders, files in tree:
-        folders.sort()
-        for file in sorted(files):
-            found = os.lstat(os.path.join(parent, file))
-            state.update(os.fsencode(f"{parent}/{file} {found.st_size} {found.st_mtime_ns}\n"))
+    for path in files(source):
+        try:
+            found = path.stat()
+            said = f"{found.st_size} {found.st_mtime_ns}"
+        except OSError:  # a link to nowhere, or a line of a CSV: preparing says so
+            said = "none"
+        state.update(os.fsencode(f"{path} {said}\n"))
     return state.hexdigest()[:8]
 
 

@@ -66,9 +66,11 @@ def list_photos(source: Path) -> Listing:
     """List a source's files; raises DataError when it is missing, unreadable or holds no classes."""
     check_source(source)
     if source.is_dir():
-        found, empty = _walk(source)
-        listing = _from_tree(found)
-        listing.skipped += [(name, "an empty folder") for name in empty if not _hidden(name)]
+        paths, empty = _walk(source)
+        listing = _from_tree([(_name(path, source), _reader(path)) for path in paths])
+        listing.skipped += [
+            (name, "an empty folder") for name in (_name(path, source) for path in empty) if not _hidden(name)
+        ]
     elif source.suffix.lower() in ARCHIVES:
         listing = _from_zip(source)
     else:
@@ -83,6 +85,17 @@ def list_photos(source: Path) -> Listing:
     return listing
 
 
+def files(source: Path) -> list[Path]:
+    """Return the files that a source is read from: all below a folder, a zip itself, a CSV and what it lists.
+
+    A listed file need not be there. Raises DataError for a CSV that cannot be read.
+    """
+    if source.is_dir():
+        return _walk(source)[0]
+    listed = _from_csv(source).entries if source.suffix.lower() in TABLES else []
+    return [source, *(source.parent / entry.name for entry in listed)]
+
+
 Found = tuple[str, Callable[[], bytes]]
 
 
@@ -90,28 +103,30 @@ def _first_reason(skipped: Sequence[tuple[str, str]]) -> str:
     return f" ({len(skipped)} passed over, e.g. {skipped[0][0]}: {skipped[0][1]})" if skipped else ""
 
 
-def _walk(folder: Path) -> tuple[list[Found], list[str]]:
-    """All files below a folder by POSIX path, in order, and the empty folders; links are followed, none twice."""
-    found: list[Found] = []
-    empty: list[str] = []
+def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
+    """All files below a folder, in order, and the empty folders; links are followed, none twice."""
+    found: list[Path] = []
+    empty: list[Path] = []
     seen: set[str] = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
         folders.sort()
-        for file in sorted(files):
-            path = Path(parent) / file
-            found.append((readable(path.relative_to(folder).as_posix()), _reader(path)))
-        if not folders and not files and parent != str(folder):
-            empty.append(readable(Path(parent).relative_to(folder).as_posix()))
+        found += [Path(parent) / name for name in sorted(names)]
+        if not folders and not names and parent != str(folder):
+            empty.append(Path(parent))
     return found, empty
 
 
+def _name(path: Path, folder: Path) -> str:
+    return readable(path.relative_to(folder).as_posix())
+
+
 def readable(name: str) -> str:
-    """Return a file's name with the bytes that are not UTF-8 spelled out (caf\\xe9.png): JSON and HDF5 take no others."""
+    """Return a file's name with bytes that are not UTF-8 spelled out (caf\\xe9.png): JSON and HDF5 take no others."""
     return os.fsencode(name).decode(errors="backslashreplace")
 
 

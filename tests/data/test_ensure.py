@@ -49,3 +49,37 @@ def test_names_that_are_not_utf8_are_spelled_out(source: Path) -> None:
             names = [str(name).split("#")[0] for split in SPLITS for name in data.ids(split)]
             assert "oak/caf\\xe9.png" in names
             assert data.source.startswith("leaves\\xe9;")
+
+
+def test_a_table_is_prepared_again_when_a_listed_file_changes(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "table.csv"
+    rows = [f"leaves/{name}/{row}.png,{name}" for name in ("oak", "maple") for row in range(10)]
+    table.write_text("\n".join(["path,label", *rows, "leaves/oak/none.png,oak"]))
+    first = ensure_dataset(table)
+    assert ensure_dataset(table) == first
+    monkeypatch.chdir(tmp_path)
+    assert ensure_dataset("table.csv") == first  # however it is named
+    assert ensure_dataset("leaves/") == ensure_dataset(source)
+    photo(777).save(source / "oak" / "0.png")
+    second = ensure_dataset(table)
+    assert second != first
+    photo(778).save(source / "oak" / "none.png")
+    with open_dataset(ensure_dataset(table)) as data:
+        assert sum(data.counts[split]["oak"] for split in SPLITS) == 11
+
+
+def test_what_a_link_points_to_may_change_and_circles_end(source: Path, tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "oak").symlink_to(source / "oak")
+    (linked / "maple").mkdir()
+    for path in sorted((source / "maple").iterdir()):
+        (linked / "maple" / path.name).symlink_to(path)
+    (linked / "maple" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (linked / "oak" / "again").symlink_to(linked)
+    first = ensure_dataset(linked)
+    assert ensure_dataset(linked) == first
+    photo(779).save(source / "maple" / "0.png")
+    assert ensure_dataset(linked) != first
