@@ -44,15 +44,17 @@ def prepare(
     `options` are fields of PrepareSettings, `classes` and `add` choose classes, `folder` is where a preset's source
     lies (else the workspace's downloads), `out` defaults to the workspace's datasets/<name>.h5. A preset's name goes
     before a folder of that name: write ./pets for the folder. Raises NotFoundError for an unknown name (with the
-    nearest), DataError for sources that are missing or broken.
+    nearest), UsageError for a choice that the source does not offer, DataError for sources that are missing or broken.
     """
     if source is not None and _is_photos(source):
+        _check_unused(f"the photos in {str(source)!r}", add=add, folder=folder)
         path = Path(source).expanduser()
         settings = _settings({}, config, options)
         target = _target(out, readable(path.resolve().stem))
         return prepare_photos(path, target, classes=classes, settings=settings, progress=progress)
     base = None if source is None else presets.load(str(source))
     if base is not None and base.kind == "photo":
+        _check_unused(f"the photos of {base.name!r}", add=add)
         return prepare_photos(
             folder or presets.source_folder(base),
             _target(out, base.name),
@@ -65,6 +67,7 @@ def prepare(
     settings = _settings(preset.options.get("prepare", {}), config, options)
     out = _target(out, preset.name)
     if preset.kind == "digits":
+        _check_unused(f"{preset.name!r}, which needs no files", folder=folder)
         prepared = prepare_digits(out, settings=settings, progress=progress)
     else:
         prepared = prepare_quickdraw(
@@ -92,6 +95,16 @@ def prepare_combined(
     if options and "image_size" in options:
         _check_size(paths, settings.image_size)
     return combine(paths, target, settings=settings, progress=progress)
+
+
+def _check_unused(source: str, **options: object) -> None:
+    """Raise UsageError for an option that was given and would have no effect."""
+    for name, value in options.items():
+        if value:
+            raise UsageError(
+                f"--{name} has no effect on {source}",
+                hint="--add takes classes of Quick, Draw!, --folder says where a preset's files lie.",
+            )
 
 
 def _check_size(paths: Sequence[Path], size: int) -> None:
@@ -130,15 +143,16 @@ def _is_photos(source: str | Path) -> bool:
     return is_source(path) or path.exists() or os.sep in str(source)
 
 
-def ensure_dataset(data: str | Path, *, progress: Progress = no_progress) -> Path:
+def ensure_dataset(data: str | Path, *, config: Path | None = None, progress: Progress = no_progress) -> Path:
     """Return the dataset file that `data` names, fetching and preparing it first when it is not there yet.
 
     `data` is the path of a dataset file, the name of one in the workspace, a preset (with `+class`), or a folder, zip
     or CSV of photos, which is prepared again when its files have changed. Fetching and preparing take their settings
-    from the preset and from INKSIGHT_FETCH_* and INKSIGHT_PREPARE_* variables.
+    from the preset, from the tables [fetch] and [prepare] of the file `config` and from INKSIGHT_FETCH_* and
+    INKSIGHT_PREPARE_* variables.
     Raises NotFoundError for a name that is none of these, and what fetching and preparing raise.
     """
-    return _ensure(data, None, None, progress)
+    return _ensure(data, None, config, progress)
 
 
 def _ensure(data: str | Path, options: Mapping[str, Any] | None, config: Path | None, progress: Progress) -> Path:
@@ -155,16 +169,21 @@ def _ensure(data: str | Path, options: Mapping[str, Any] | None, config: Path | 
     prepared = workspace().dataset_path(preset.name)
     if prepared.is_file():
         return prepared
-    if preset.kind == "quickdraw":
-        _fetch_missing(preset, progress)
-    return _prepare_aloud(str(data), prepared, options, config, progress)
+    folder = _fetch_missing(preset, options, config, progress) if preset.kind == "quickdraw" else None
+    return _prepare_aloud(str(data), prepared, options, config, progress, folder=folder)
 
 
 def _prepare_aloud(
-    source: str | Path, out: Path, options: Mapping[str, Any] | None, config: Path | None, progress: Progress
+    source: str | Path,
+    out: Path,
+    options: Mapping[str, Any] | None,
+    config: Path | None,
+    progress: Progress,
+    *,
+    folder: Path | None = None,
 ) -> Path:
     """Prepare, and tell `progress` what a user should know about the result: words left out, files skipped."""
-    prepared = prepare(source, out=out, options=options, config=config, progress=progress)
+    prepared = prepare(source, folder=folder, out=out, options=options, config=config, progress=progress)
     for note in prepared.notes:
         progress(note, 1.0)
     return prepared.path
@@ -206,19 +225,24 @@ def _state(source: Path, settings: PrepareSettings) -> str:
     return state.hexdigest()[:8]
 
 
-def _fetch_missing(preset: presets.DatasetPreset, progress: Progress) -> None:
+def _fetch_missing(
+    preset: presets.DatasetPreset, options: Mapping[str, Any] | None, config: Path | None, progress: Progress
+) -> Path:
+    """Fetch those of a preset's classes that are not here in the format that preparing wants; return their folder."""
     from inksight.data.quickdraw import fetch
 
-    wanted = resolve(PrepareSettings, preset=preset.options.get("prepare"))
+    wanted = _settings(preset.options.get("prepare", {}), config, options)
     settings = resolve(
         FetchSettings,
         preset=preset.options.get("fetch"),
+        file=config,
         options={"format": wanted.format, "recognized_only": wanted.recognized_only or None},
     )
     folder = settings.folder or workspace().downloads / "quickdraw"
     missing = [name for name in preset.classes if not drawing_file(folder, wanted.format, name).is_file()]
     if missing:
         fetch(missing, settings=settings, progress=_Fetching(len(missing), progress))
+    return folder
 
 
 class _Fetching:

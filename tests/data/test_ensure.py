@@ -10,7 +10,10 @@ import pytest
 from PIL import Image
 
 from inksight.data.dataset import SPLITS, open_dataset
-from inksight.data.ensure import ensure_dataset, prepare
+from inksight.data.ensure import ensure_dataset, prepare, prepare_combined
+from inksight.errors import UsageError
+from inksight.workspace import workspace
+from tests.data.made import bitmaps, bucket, ndjson, strokes
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +86,52 @@ def test_what_a_link_points_to_may_change_and_circles_end(source: Path, tmp_path
     assert ensure_dataset(linked) == first
     photo(779).save(source / "maple" / "0.png")
     assert ensure_dataset(linked) != first
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Path:
+    """Bitmaps and strokes of four classes, laid out as in the public bucket, and two presets of two classes each."""
+    names = ("apple", "cat", "moon", "sun")
+    for seed, name in enumerate(names):
+        ndjson(tmp_path / "mirror" / "full" / "simplified" / f"{name}.ndjson", strokes(30, seed))
+    presets = workspace().home / "presets"
+    presets.mkdir(parents=True)
+    for title, classes in (("fruit", names[:2]), ("sky", names[2:])):
+        (presets / f"{title}.toml").write_text(
+            f'[dataset]\nkind = "quickdraw"\nsummary = "mine"\nclasses = {list(classes)}\n'
+        )
+    return bucket(tmp_path / "mirror", {name: bitmaps(30, seed) for seed, name in enumerate(names)})
+
+
+def test_what_is_combined_is_fetched_in_the_format_that_is_asked_for(
+    mirror: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INKSIGHT_FETCH_BASE_URL", mirror.as_uri())
+    done = prepare_combined(["fruit", "sky"], options={"format": "simplified"})
+    assert done.counts["train"] == {"apple": 24, "cat": 24, "moon": 24, "sun": 24}
+    fetched = sorted(path.parent.name for path in (workspace().downloads / "quickdraw" / "full").glob("*/*"))
+    assert fetched == ["simplified"] * 4
+
+
+def test_a_settings_file_says_how_to_fetch_and_prepare(mirror: Path, tmp_path: Path) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text(
+        f'[fetch]\nbase_url = "{mirror.as_uri()}"\nper_class = 20\nfolder = "{tmp_path / "mine"}"\n'
+        '[prepare]\nformat = "simplified"\ntrain_ratio = 0.5\nval_ratio = 0.25\ntest_ratio = 0.25\n'
+    )
+    with open_dataset(ensure_dataset("fruit", config=config)) as data:
+        assert data.counts["train"] == {"apple": 10, "cat": 10}
+        assert "(simplified)" in data.source
+    assert (tmp_path / "mine" / "full" / "simplified" / "apple.ndjson").is_file()
+    assert not workspace().downloads.exists()
+
+
+def test_choices_that_a_source_does_not_offer_are_refused(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--add has no effect on the photos in .*leaves"):
+        prepare(source, add=["dragon"], folder=tmp_path / "nowhere")
+    with pytest.raises(UsageError, match=r"--folder has no effect on the photos in .*leaves"):
+        prepare(source, folder=tmp_path / "nowhere")
+    with pytest.raises(UsageError, match=r"--add has no effect on the photos of 'pets'"):
+        prepare("pets", add=["dragon"], folder=source)
+    with pytest.raises(UsageError, match=r"--folder has no effect on 'digits'"):
+        prepare("digits", folder=source)
