@@ -30,9 +30,11 @@ Planes = NDArray[np.float32]
 Take = Callable[[NDArray[np.int64]], Images]
 
 NEAR = 0.10
-# Components of near pairs that hold more than this are not copies but shapes alike by nature: among 860 real drawings
-# of "line", 543 have a neighbour within 0.10. Such a component is cut at half the distance until its parts fit.
+# Drawings in components of near pairs that hold more than this may be no copies but shapes alike by nature: among 860
+# real drawings of "line", 543 have a neighbour within 0.10. Such a component is cut at half the distance until its
+# parts fit, at most so many times: what then still hangs together is the same picture but for noise.
 LARGEST_GROUP = 50
+_CUTS = 4
 
 _ROTATIONS = range(0, 64, 4)
 _NEIGHBOURS = 4
@@ -261,28 +263,34 @@ def _shift(planes: Planes, by: NDArray[np.int64]) -> Planes:
 
 
 def cluster(
-    count: int, pairs: NDArray[np.int64], apart: NDArray[np.float32], *, threshold: float = NEAR
+    count: int,
+    pairs: NDArray[np.int64],
+    apart: NDArray[np.float32],
+    *,
+    threshold: float = NEAR,
+    largest: int | None = LARGEST_GROUP,
 ) -> NDArray[np.int64]:
     """Return a group number per picture, int64 (count,): the lowest index in its group.
 
-    Groups are the connected components of the pairs. One with more than LARGEST_GROUP members is cut again at half
-    the distance, up to four times, and then dissolved: its members are alike by nature.
+    Groups are the connected components of the pairs. One with more than `largest` members (None: any number will do)
+    is cut again at half the distance, up to four times; what hangs together even then is one group.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
     group = np.arange(count, dtype=np.int64)
     members = np.unique(pairs)
-    for step in range(5):
+    for cut in range(_CUTS + 1):
         local = np.searchsorted(members, pairs)
         graph = coo_matrix((np.ones(len(local), np.int8), (local[:, 0], local[:, 1])), shape=(len(members),) * 2)
         _, label = connected_components(graph, directed=False)
-        large = np.bincount(label, minlength=1) > LARGEST_GROUP
+        size = np.bincount(label, minlength=1)
+        large = size > (size.max() if largest is None or cut == _CUTS else largest)
         fits = ~large[label]
         lowest = np.full(label.max(initial=-1) + 1, count, np.int64)
         np.minimum.at(lowest, label, members)
         group[members[fits]] = lowest[label[fits]]
-        again = large[label[local[:, 0]]] & (apart <= threshold / 2 ** (step + 1))
+        again = large[label[local[:, 0]]] & (apart <= threshold / 2 ** (cut + 1))
         pairs, apart = pairs[again], apart[again]
         members = np.unique(pairs)
     return group

@@ -96,7 +96,9 @@ def pack(
         duplicate, ambiguous = find_copies(sketches, pool, labels, blank)
     kept = np.flatnonzero(~(blank | duplicate | ambiguous))
     progress("looking for near-duplicates", 0.0)
-    groups = near_groups(sketches, pool, kept, settings.near) if settings.group_near else np.arange(len(kept))
+    groups, pairs = np.arange(len(kept)), np.empty((0, 2), np.int64)
+    if settings.group_near:
+        groups, pairs = near_groups(sketches, pool, kept, settings.near)
     sizes = np.bincount(groups, minlength=1)
     split = np.full(len(pool), 255, np.uint8)
     keys = sketches.fingerprint[kept]
@@ -106,7 +108,7 @@ def pack(
         notes: list[str] = []
     else:
         split[kept], notes = _complete(fixed[kept], labels[kept], keys, groups, classes, ratios, settings.seed)
-        notes += _crossings(groups, split[kept])
+    notes += _crossings(pairs, split[kept], prescribed=fixed is not None)
     _check_trainable(split, labels, classes)
     dropped = {"blank": blank, "duplicate": duplicate, "ambiguous": ambiguous}
     left_out = {name: _per_class(mask, labels, classes) for name, mask in dropped.items()}
@@ -165,12 +167,16 @@ def find_copies(
 
 def near_groups(
     sketches: duplicates.Sketches, pool: Pool, kept: NDArray[np.int64], threshold: float
-) -> NDArray[np.int64]:
-    """Return the group of near-duplicates of each kept picture, int64 (len(kept),)."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the group of near-duplicates of each kept picture (len(kept),) and the near pairs (M, 2), by their places.
+
+    Photos are never alike by nature: a burst or a video stays whole, however long.
+    """
     pairs, apart = duplicates.near_pairs(
         sketches.pick(kept), lambda i: pool.take(kept[i]), threshold=threshold, at_once=pairs_at_once(pool)
     )
-    return duplicates.cluster(len(kept), pairs, apart, threshold=threshold)
+    largest = duplicates.LARGEST_GROUP if len(pool.shape) == 2 else None
+    return duplicates.cluster(len(kept), pairs, apart, threshold=threshold, largest=largest), pairs
 
 
 def pairs_at_once(pool: Pool) -> int:
@@ -227,14 +233,16 @@ def _complete(
     return split, [f"split as the source prescribes; {taken}, which it lacks, taken out of its train part"]
 
 
-def _crossings(groups: NDArray[np.int64], split: NDArray[np.uint8]) -> list[str]:
-    """Say how many groups of near-duplicates a prescribed split tears apart."""
-    lowest, highest = np.full((2, len(groups)), 255, np.uint8)
-    highest[:] = 0
-    np.minimum.at(lowest, groups, split)
-    np.maximum.at(highest, groups, split)
-    torn = int((lowest[groups] != highest[groups]).sum())
-    return [f"{torn} pictures have a near-duplicate in another split of the source's own"] if torn else []
+def _crossings(pairs: NDArray[np.int64], split: NDArray[np.uint8], *, prescribed: bool) -> list[str]:
+    """Say how many pictures have a near-duplicate in another split, and why they were not kept together."""
+    torn = len(np.unique(pairs[split[pairs[:, 0]] != split[pairs[:, 1]]]))
+    if not torn:
+        return []
+    large = (
+        f": where more than {duplicates.LARGEST_GROUP} are alike, as drawings of a line are, only the nearest are kept"
+    )
+    why = " of the source's own" if prescribed else f"{large} together"
+    return [f"{torn:,} pictures have a near-duplicate in another split{why}"]
 
 
 def _check_trainable(split: NDArray[np.uint8], labels: NDArray[np.uint16], classes: Sequence[str]) -> None:

@@ -129,9 +129,19 @@ def test_large_components_are_cut_at_half_the_distance() -> None:
     assert short[41:].tolist() == list(range(41, 200))
 
 
-def test_a_component_of_copies_beyond_the_limit_dissolves() -> None:
+def test_copies_stay_one_group_however_many_they_are() -> None:
     links = np.stack([np.arange(99), np.arange(1, 100)], axis=1)
-    assert duplicates.cluster(100, links, np.zeros(99, np.float32)).tolist() == list(range(100))
+    assert duplicates.cluster(100, links, np.zeros(99, np.float32)).tolist() == [0] * 100
+    # What is no copy at the tightest distance is not one because there are many.
+    assert duplicates.cluster(100, links, np.full(99, 0.01, np.float32)).tolist() == list(range(100))
+    wide = np.stack([np.arange(199), np.arange(1, 200)], axis=1)
+    apart = np.where(np.arange(199) == 99, 0.01, 0).astype(np.float32)
+    assert duplicates.cluster(200, wide, apart).tolist() == [0] * 100 + [100] * 100
+
+
+def test_without_a_limit_nothing_is_cut() -> None:
+    links = np.stack([np.arange(99), np.arange(1, 100)], axis=1)
+    assert duplicates.cluster(100, links, np.full(99, 0.09, np.float32), largest=None).tolist() == [0] * 100
 
 
 def test_nothing_and_one() -> None:

@@ -139,6 +139,20 @@ def test_near_duplicates_stay_on_one_side(tmp_path: Path) -> None:
     assert sum(side[f"{n:03d}"] != side[f"{n:03d}-again"] for n in range(40)) <= 1
 
 
+def test_a_long_burst_of_one_photo_stays_on_one_side(tmp_path: Path) -> None:
+    fill(tmp_path / "in", "a", 300, 1)
+    rng = np.random.default_rng(5)
+    for number in range(70):
+        moved = np.asarray(photo(1)).astype(int) + rng.integers(-6, 7, (50, 60, 3))
+        Image.fromarray(moved.clip(0, 255).astype(np.uint8)).save(tmp_path / "in" / "a" / f"burst{number}.png")
+    done = prepare_photos(tmp_path / "in", tmp_path / "x.h5", settings=SMALL)
+    with open_dataset(done.path) as data:
+        sides = [split for split in SPLITS for name in data.ids(split) if str(name).startswith("a/burst")]
+    assert len(sides) == 70
+    assert len(set(sides)) == 1
+    assert done.notes == []
+
+
 def zipped(folder: Path, path: Path, inside: str = "") -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         for file in sorted(folder.rglob("*.*")):

@@ -95,6 +95,27 @@ def test_near_duplicates_land_on_one_side(tmp_path: Path) -> None:
     assert _torn(prepare_quickdraw(["a", "b"], tmp_path / "loose.h5", folder=folder, settings=loose).path) > 30
 
 
+def test_many_copies_of_one_drawing_land_on_one_side(tmp_path: Path) -> None:
+    """120 times the same drawing, and 120 times another with one grey level of noise: neither may leak into test."""
+    noise = np.random.default_rng(3).integers(0, 2, (120, 28, 28), dtype=np.uint8)
+    same, noisy = (np.repeat(bitmaps(1, seed=seed), 120, axis=0) for seed in (8, 9))
+    noisy = np.where(noisy == 255, noisy - noise, noisy)
+    folder = bucket(tmp_path, {"a": np.concatenate([same, noisy, bitmaps(400, seed=5)]), "b": bitmaps(30, seed=6)})
+    done = prepare_quickdraw(["a", "b"], tmp_path / "x.h5", folder=folder, settings=PrepareSettings(deduplicate=False))
+    assert done.near_pictures >= 240
+    assert done.notes == []
+    with open_dataset(done.path) as data:
+        side = {str(name): split for split in SPLITS for name in data.ids(split)}
+    assert len({side[f"a/{row}"] for row in range(120)}) == len({side[f"a/{row}"] for row in range(120, 240)}) == 1
+
+
+def test_lines_are_alike_by_nature_and_what_lies_on_two_sides_is_told(tmp_path: Path) -> None:
+    lines = render_many([[[[0, 255], [0, slope]]] for slope in range(256)])
+    done = prepare_quickdraw(["a"], tmp_path / "x.h5", folder=bucket(tmp_path, {"a": lines}))
+    assert [done.counts[split]["a"] for split in SPLITS] == [204, 26, 26]
+    assert "pictures have a near-duplicate in another split: where more than 50 are alike" in done.notes[0]
+
+
 def _torn(path: Path) -> int:
     with open_dataset(path) as data:
         side = {str(i): split for split in SPLITS for i in data.ids(split)}
