@@ -99,15 +99,17 @@ def pack(
     groups, pairs = np.arange(len(kept)), np.empty((0, 2), np.int64)
     if settings.group_near:
         groups, pairs = near_groups(sketches, pool, kept, settings.near)
-    sizes = np.bincount(groups, minlength=1)
     split = np.full(len(pool), 255, np.uint8)
     keys = sketches.fingerprint[kept]
     del sketches  # 84 bytes per picture that the second pass can use better
     if fixed is None:
         split[kept] = assign(labels[kept], keys, groups, classes=classes, ratios=ratios, seed=settings.seed)
-        notes: list[str] = []
+        dealt, notes = groups, list[str]()
     else:
-        split[kept], notes = _complete(fixed[kept], labels[kept], keys, groups, classes, ratios, settings.seed)
+        split[kept], ours, notes = _complete(fixed[kept], labels[kept], keys, groups, classes, ratios, settings.seed)
+        dealt = groups[ours]
+    # Where the source prescribes the split, nothing was kept together: what lies on one side does so by its doing.
+    sizes = np.bincount(dealt, minlength=1)
     notes += _crossings(pairs, split[kept], prescribed=fixed is not None)
     _check_trainable(split, labels, classes)
     dropped = {"blank": blank, "duplicate": duplicate, "ambiguous": ambiguous}
@@ -217,11 +219,14 @@ def _complete(
     classes: Sequence[str],
     ratios: tuple[float, float, float],
     seed: int,
-) -> tuple[NDArray[np.uint8], list[str]]:
-    """Keep a prescribed split, and take what it lacks (often val) out of its train part, in the asked proportion."""
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[str]]:
+    """Keep a prescribed split, and take what it lacks (often val) out of its train part, in the asked proportion.
+
+    Returns the split, the rows of it that were dealt here, and what to say about it.
+    """
     lacks = [ratios[side] > 0 and not (fixed == side).any() for side in range(3)]
     if not any(lacks[1:]):
-        return fixed, ["split as the source prescribes"]
+        return fixed, np.empty(0, np.int64), ["split as the source prescribes"]
     train = np.flatnonzero(fixed == 0)
     shares = np.array([ratios[0], *(ratios[side] if lacks[side] else 0.0 for side in (1, 2))])
     part = (shares / shares.sum()).tolist()
@@ -230,7 +235,7 @@ def _complete(
         labels[train], keys[train], groups[train], classes=classes, ratios=(part[0], part[1], part[2]), seed=seed
     )
     taken = " and ".join(SPLITS[side] for side in (1, 2) if lacks[side])
-    return split, [f"split as the source prescribes; {taken}, which it lacks, taken out of its train part"]
+    return split, train, [f"split as the source prescribes; {taken}, which it lacks, taken out of its train part"]
 
 
 def _crossings(pairs: NDArray[np.int64], split: NDArray[np.uint8], *, prescribed: bool) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,6 +126,13 @@ def test_near_duplicates_across_a_prescribed_split_are_told(tmp_path: Path) -> N
     fainter.save(tmp_path / "in" / "test" / "a" / "same.png")
     done = prepare_photos(tmp_path / "in", tmp_path / "x.h5", settings=SMALL)
     assert "2 pictures have a near-duplicate in another split of the source's own" in done.notes
+    assert (done.near_groups, done.near_pictures) == (0, 0)  # none was kept on one side
+    # Without val that part is dealt: of these three, only the two in train are kept together.
+    shutil.rmtree(tmp_path / "in" / "val")
+    fainter.point(lambda value: value * 0.98).save(tmp_path / "in" / "train" / "a" / "same.png")
+    done = prepare_photos(tmp_path / "in", tmp_path / "x.h5", settings=SMALL)
+    assert (done.near_groups, done.near_pictures) == (1, 2)
+    assert "3 pictures have a near-duplicate in another split of the source's own" in done.notes
 
 
 def test_near_duplicates_stay_on_one_side(tmp_path: Path) -> None:
