@@ -354,7 +354,7 @@ def test_pauses_grow_and_are_bounded() -> None:
 pieces = st.lists(st.integers(1, 900), min_size=1, max_size=40)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     rows=st.integers(1, 30), wanted=st.one_of(st.none(), st.integers(1, 40)), sizes=pieces, stop_at=st.integers(0, 30)
 )
@@ -379,7 +379,7 @@ def test_rows_come_out_the_same_however_the_bytes_arrive(
     assert kept == pixels.tobytes()[: expected * 784]
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     flags=st.lists(st.booleans(), min_size=1, max_size=30),
     wanted=st.one_of(st.none(), st.integers(1, 40)),
