@@ -33,15 +33,15 @@ def fit(
     val_labels: Labels,
     *,
     prepare: Function = plain,
-    balanced: bool = False,
+    weights: Floats | None = None,
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Fit `model` on uint8 images (N, H, W[, 3]), arrays or a dataset's split; calibrate on the validation images.
 
     `prepare` maps uint8 (N, H, W[, 3]) to the model's input where that is more than a division by 255 (photos are
-    cropped). `balanced`: classes count alike however many images they have. Raises UsageError when a class has no
-    image.
+    cropped). `weights`: how much an image of each class counts, float32 (classes,), in fit and calibration; none: all
+    the same. Raises UsageError when a class has no image.
     """
     counts = np.bincount(labels, minlength=model.num_classes)
     if (counts == 0).any():
@@ -61,19 +61,21 @@ def fit(
     model.hold(mean=mean, spread=np.where(spread > 1e-6, 1 / np.maximum(spread, 1e-6), 0.0))
     standardised = (features - model.mean.numpy()) * model.spread.numpy()
     start = time.perf_counter()
-    _FITTERS[model.classifier](model, standardised, labels[rows], "balanced" if balanced else None, seed, say)
+    by_class = None if weights is None else dict(enumerate(weights.tolist()))
+    _FITTERS[model.classifier](model, standardised, labels[rows], by_class, seed, say)
     say(f"{model.classifier} fitted in {time.perf_counter() - start:.1f} s")
     if len(val_labels):
-        calibrate(model, over(val_images, None, lambda x: model.get_features(prepare(x))), val_labels)
+        calibrate(model, over(val_images, None, lambda x: model.get_features(prepare(x))), val_labels, weights)
     else:
         say("there are no validation images, so the probabilities are not calibrated")
 
 
-def calibrate(model: Shallow, features: Floats, labels: Labels) -> None:
+def calibrate(model: Shallow, features: Floats, labels: Labels, weights: Floats | None = None) -> None:
     """Choose the temperature, a shift per class and the steepness of an RBF SVM's pairs that fit the labels best.
 
     Minimises the log loss of standardised `features` (N, size) (Platt 1999 and Guo et al. 2017,
     for several classes), with a small pull of the shifts towards 0, so that a class with few images keeps its place.
+    The loss has the class `weights` of the fit: without them the shifts would make rare classes rare again.
     """
     with torch.no_grad():
         inputs = torch.from_numpy(features)
@@ -83,6 +85,7 @@ def calibrate(model: Shallow, features: Floats, labels: Labels) -> None:
         else:
             scores = torch.cat([model.head(part) for part in held])
     truth = torch.from_numpy(labels)
+    by_class = None if weights is None else torch.from_numpy(weights)
     log_scale = torch.zeros(2, requires_grad=True)
     shift = torch.zeros(model.num_classes, requires_grad=True)
     optimizer = torch.optim.LBFGS([log_scale, shift], max_iter=200, line_search_fn="strong_wolfe")
@@ -99,7 +102,7 @@ def calibrate(model: Shallow, features: Floats, labels: Labels) -> None:
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(logits(), truth) + 1e-3 * (shift * shift).mean()
+        loss = torch.nn.functional.cross_entropy(logits(), truth, by_class) + 1e-3 * (shift * shift).mean()
         torch.autograd.backward(loss)
         return loss
 
@@ -136,7 +139,7 @@ def _stratified(labels: Labels, count: int, seed: int) -> NDArray[np.int64]:
 
 
 def _fit_linear(
-    model: Shallow, x: Floats, y: Labels, weights: str | None, seed: int, say: Callable[[str], None]
+    model: Shallow, x: Floats, y: Labels, weights: dict[int, float] | None, seed: int, say: Callable[[str], None]
 ) -> None:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -161,7 +164,9 @@ def _fit_linear(
     model.head.hold(weight=weight, bias=bias)
 
 
-def _fit_rbf(model: Shallow, x: Floats, y: Labels, weights: str | None, seed: int, say: Callable[[str], None]) -> None:
+def _fit_rbf(
+    model: Shallow, x: Floats, y: Labels, weights: dict[int, float] | None, seed: int, say: Callable[[str], None]
+) -> None:
     from sklearn.svm import SVC
 
     gamma = model.gamma or 1 / (x.shape[1] * float(x.var()))
@@ -189,7 +194,7 @@ def _fit_rbf(model: Shallow, x: Floats, y: Labels, weights: str | None, seed: in
 
 
 def _fit_forest(
-    model: Shallow, x: Floats, y: Labels, weights: str | None, seed: int, say: Callable[[str], None]
+    model: Shallow, x: Floats, y: Labels, weights: dict[int, float] | None, seed: int, say: Callable[[str], None]
 ) -> None:
     from sklearn.ensemble import RandomForestClassifier
 

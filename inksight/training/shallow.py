@@ -18,6 +18,7 @@ from inksight.data.dataset import Dataset
 from inksight.models.shallow import Shallow
 from inksight.models.shallow_fit import fit, over
 from inksight.settings import TrainSettings
+from inksight.training.balance import class_weights
 from inksight.training.loop import State
 from inksight.training.trackers import Entry, RunInfo, Tracker
 
@@ -47,10 +48,11 @@ def fit_shallow(
     val_images, val_labels = dataset.images("val"), dataset.labels("val").astype(np.int64)
     model.cpu().eval()
     preprocess.cpu()
-    balanced = settings.class_weights != "none"
+    counts = np.bincount(labels, minlength=len(dataset.classes)).tolist()
+    weights = None if settings.class_weights == "none" else class_weights(settings.class_weights, counts)
     fit(
         model, images, labels, val_images, val_labels,
-        prepare=preprocess, balanced=balanced, seed=settings.seed, say=say,
+        prepare=preprocess, weights=weights, seed=settings.seed, say=say,
     )  # fmt: skip
     seconds = time.perf_counter() - start
     entry: Entry = {"epoch": 1, "step": 1, "seconds": seconds, "images_per_second": len(labels) / seconds, "best": True}

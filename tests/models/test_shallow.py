@@ -18,7 +18,7 @@ from inksight import models
 from inksight.bundle import load, save
 from inksight.errors import UsageError
 from inksight.models.preprocess import Preprocess
-from inksight.models.shallow import CLASSIFIERS, Forest, Rbf, Shallow
+from inksight.models.shallow import CLASSIFIERS, Forest, Rbf, Shallow, plain
 from inksight.models.shallow_features import Colour, Features, Hog, Lbp, Shrink
 from inksight.models.shallow_fit import _fit_forest, _fit_rbf, fit
 
@@ -137,6 +137,26 @@ def test_the_forest_votes_as_scikit_learns() -> None:
     np.testing.assert_allclose(
         model.head.votes(torch.from_numpy(other)).numpy(), reference.predict_proba(other), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_calibration_leaves_rare_classes_the_weight_that_they_were_given(classifier: str) -> None:
+    def overlapping(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Return 900 and 60 images of six pixels, whose classes differ by half a standard deviation in each."""
+        labels = np.repeat([0, 1], [900, 60])
+        values = np.random.default_rng(seed).normal(0.5 * labels[:, None], 1, (960, 6))
+        return np.clip(128 + 25 * values, 0, 255).astype(np.uint8).reshape(-1, 2, 3), labels
+
+    def recalls(weights: NDArray[np.float32] | None) -> list[float]:
+        model = Stub(2, classifier, gamma=0.05, trees=50, depth=4, leaf=5)
+        model.features = torch.nn.Flatten()  # type: ignore[assignment]
+        fit(model, *overlapping(0), *overlapping(1), weights=weights)
+        images, labels = overlapping(2)
+        right = model(plain(torch.from_numpy(images))).argmax(dim=1).numpy() == labels
+        return [float(right[labels == label].mean()) for label in (0, 1)]
+
+    assert recalls(None)[1] < 0.3
+    assert min(recalls(np.array([960 / 1800, 960 / 120], np.float32))) > 0.5
 
 
 def drawings(count: int, seed: int, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
