@@ -170,8 +170,8 @@ def _run(
     device = choose_device(settings, group.local_rank)
     dtype = choose_dtype(settings, device)
     if settings.fast:
-        few = {name: min(getattr(settings, name), FAST_EPOCHS) for name in ("epochs", "frozen_epochs")}
-        settings = replace(settings, feature_views=0, **few)
+        short = {name: min(getattr(settings, name), FAST_EPOCHS) for name in ("epochs", "frozen_epochs")}
+        settings = replace(settings, feature_views=0, **short)
     say = Progress(settings.epochs, 0, quiet=quiet or not group.leads).say
 
     seed_step(settings.seed, 0)
@@ -182,7 +182,8 @@ def _run(
         model.load_state_dict(dict(start))
     preprocess = Preprocess.from_spec(spec, dataset.image_shape, crop=[crop, crop] if crop else None).to(device)
     cropped = Preprocess.from_spec(spec, seen_shape).to(device)
-    feed, val = _feeds(dataset, settings, group)
+    few = _few_rows(dataset, settings)
+    feed, val = _feeds(dataset, few, settings, group)
     _check(dataset, feed, model, settings, group)
     counts = np.bincount(feed.labels, minlength=len(dataset.classes)).tolist()
     say(
@@ -211,7 +212,9 @@ def _run(
             from inksight.training.transfer import fit_transfer
 
             assert isinstance(model, TransferNet)
-            state = fit_transfer(model, task, settings, folder, data_sha256=dataset.sha256, **common)
+            shown = "all" if few is None else few.tolist()
+            pictures = f"{dataset.sha256} {shown} {spec.name} {preprocess.description}"
+            state = fit_transfer(model, task, settings, folder, pictures=pictures, **common)
         elif spec.family == "shallow":
             from inksight.training.shallow import fit_shallow
 
@@ -259,7 +262,15 @@ def _labels(dataset: Dataset, split: str) -> NDArray[np.int64]:
     return dataset.labels(split).astype(np.int64)
 
 
-def _feeds(dataset: Dataset, settings: TrainSettings, group: Group) -> tuple[Feed, Feed]:
+def _few_rows(dataset: Dataset, settings: TrainSettings) -> NDArray[np.int64] | None:
+    """Return the training images that --fast chooses by the seed, ascending; None: all."""
+    count = dataset.size("train")
+    if not settings.fast or count <= FAST_IMAGES:
+        return None
+    return np.sort(np.random.default_rng(settings.seed).choice(count, FAST_IMAGES, replace=False))
+
+
+def _feeds(dataset: Dataset, few: NDArray[np.int64] | None, settings: TrainSettings, group: Group) -> tuple[Feed, Feed]:
     """Return the training and validation feeds: in memory where the limit allows, else read in shuffled chunks."""
     row = int(np.prod(dataset.image_shape))
     # Every process of this machine holds its own copy; torchrun tells how many there are.
@@ -267,9 +278,8 @@ def _feeds(dataset: Dataset, settings: TrainSettings, group: Group) -> tuple[Fee
     images: Any = dataset.images("train")
     labels = _labels(dataset, "train")
     buffer_rows = None
-    if settings.fast and len(labels) > FAST_IMAGES:
-        rows = np.sort(np.random.default_rng(settings.seed).choice(len(labels), FAST_IMAGES, replace=False))
-        images, labels = np.stack([images[row] for row in rows]), labels[rows]
+    if few is not None:
+        images, labels = np.stack([images[row] for row in few]), labels[few]
     elif row * (dataset.size("train") + dataset.size("val")) <= limit:
         images = images[:]
     else:

@@ -42,7 +42,7 @@ def fit_transfer(
     settings: TrainSettings,
     folder: Path,
     *,
-    data_sha256: str,
+    pictures: str,
     device: torch.device,
     dtype: torch.dtype,
     quiet: bool,
@@ -51,14 +51,15 @@ def fit_transfer(
     """Train head, then head and backbone, as the settings say; the model ends with the best weights.
 
     Takes and raises what `fit` does. With --freeze-backbone the head's training is the whole run; otherwise the head's
-    files are in the run's `head` folder. The backbone's features come from the cache where they are known.
+    files are in the run's `head` folder. The backbone's features come from the cache where they are known: those of
+    `pictures`, a text that tells which images there are, which network sees them, and how they are prepared for it.
     """
     say = Progress(0, 0, quiet=quiet or not fit_options["group"].leads).say
     baseline = None
     if settings.freeze_backbone or settings.frozen_epochs:
         whole = settings.freeze_backbone
         epochs = settings.frozen_epochs or settings.epochs
-        features = _cached_features(model, task, settings, data_sha256, device, dtype, say)
+        features = _cached_features(model, task, settings, pictures, device, dtype, say)
         head_options = dict(fit_options)
         if not whole:
             head_options |= {"tracker": JsonLines(), "on_epoch": None, "resume": True}
@@ -137,13 +138,13 @@ def _cached_features(
     model: TransferNet,
     task: Task,
     settings: TrainSettings,
-    data_sha256: str,
+    pictures: str,
     device: torch.device,
     dtype: torch.dtype,
     say: Callable[[str], None],
 ) -> tuple[Features, Features]:
     """Return features of the training images (N, 1 + views, F) and of the validation images (N, F)."""
-    digest = hashlib.sha256(f"{data_sha256} {dtype} {task.train.rows} {settings.feature_views}".encode())
+    digest = hashlib.sha256(f"{pictures} {dtype} {settings.feature_views}".encode())
     if settings.feature_views:
         digest.update(str([getattr(settings, name) for name in _VIEW_SETTINGS]).encode())
     for name, value in model.backbone.state_dict().items():

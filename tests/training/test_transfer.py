@@ -17,7 +17,7 @@ from inksight.errors import UsageError
 from inksight.models.timm_import import import_timm
 from inksight.models.transfer import TransferNet
 from inksight.settings import TrainSettings
-from inksight.training import train
+from inksight.training import train, trainer, transfer
 from inksight.training.checkpoints import load_checkpoint
 from inksight.training.recipes import recipe
 from inksight.training.trackers import read_history
@@ -78,6 +78,43 @@ def test_a_frozen_backbone_stays_and_its_features_are_computed_once(
     assert not calls, "the features were not taken from the cache"
     weights = [load_checkpoint(run.folder / "checkpoints" / "best.pt")["model"] for run in (first, again)]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_features_of_other_pictures_are_others(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--fast chooses pictures by the seed: another seed must not get the features of the first one's."""
+    monkeypatch.setattr(trainer, "FAST_IMAGES", 20)
+    kept: list[Any] = []
+    plain = transfer._cached_features
+
+    def cached(*rest: Any) -> Any:
+        kept.append(plain(*rest))
+        return kept[-1]
+
+    monkeypatch.setattr(transfer, "_cached_features", cached)
+    torch.manual_seed(0)
+    backbone = import_timm().create_model("test_resnet", num_classes=0)
+    save_file(backbone.state_dict(), tmp_path / "weights.safetensors")
+    options = {**OPTIONS, "weights": str(tmp_path / "weights.safetensors"), "freeze_backbone": True, "finish": False}
+    for run, seed in enumerate((0, 1, 0)):
+        train(photos, run_dir=tmp_path / str(run), fast=True, seed=seed, epochs=1, **options)
+    assert not np.array_equal(kept[0][0], kept[1][0])
+    assert np.array_equal(kept[0][0], kept[2][0])
+
+
+def test_features_are_known_by_network_and_preparation_too(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def fit_transfer(*rest: Any, pictures: str, **named: Any) -> None:
+        told.append(pictures)
+        raise KeyError
+
+    monkeypatch.setattr(transfer, "fit_transfer", fit_transfer)
+    with pytest.raises(KeyError):
+        train(photos, run_dir=tmp_path / "run", **OPTIONS)
+    assert "transfer/test_resnet" in told[0]
+    assert "'crop': [64, 64]" in told[0]
 
 
 def test_two_phases_end_in_a_bundle_that_crops(photos: Path, tmp_path: Path) -> None:
