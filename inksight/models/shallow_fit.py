@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -18,7 +19,8 @@ Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Function = Callable[[torch.Tensor], torch.Tensor]
 
-_READ = 4096
+_READ = 2**26
+"""Bytes of images that are read at once, in up to 64 batches: 4,096 drawings, or 320 photos of 256 pixels."""
 
 LEAST_STEEPNESS = 0.05
 """Below it an RBF SVM's pairs vote linearly, and steepness only moves into the temperature, which then multiplies the
@@ -117,8 +119,9 @@ def over(images: Any, rows: NDArray[np.int64] | None, function: Function) -> Flo
     rows = np.arange(len(images)) if rows is None else rows
     parts = []
     with torch.inference_mode():
-        for start in range(0, len(rows), _READ):
-            chosen = rows[start : start + _READ]
+        read = BATCH * max(1, min(64, _READ // (BATCH * math.prod(images.shape[1:]))))
+        for start in range(0, len(rows), read):
+            chosen = rows[start : start + read]
             block = images[int(chosen[0]) : int(chosen[-1]) + 1][chosen - chosen[0]]
             parts += [
                 function(torch.from_numpy(block[first : first + BATCH])).numpy()

@@ -8,9 +8,10 @@ the killed one wrote after its last checkpoint.
 
 from __future__ import annotations
 
+import math
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from inksight import plotting
+from inksight.training.feed import judged_at_once
 from inksight.training.trackers import Entry, NoTracker, RunInfo, Samples
 
 # The projector draws each image as a sprite; beyond this many, browsers crawl.
 EMBEDDED = 1000
+# Pixels of a sprite's side: whole photos would take gigabytes, and more pixels than browsers show.
+SPRITE = 64
 SHOWN = 40
 
 # An epoch's record by the tag it gets; tags with the same first part share a plot.
@@ -61,21 +65,25 @@ class TensorBoard(NoTracker):
     def samples(self, samples: Samples) -> None:
         """Write the model's graph, a sheet of images with the model's answers, and features for the projector."""
         images = samples.images[:EMBEDDED]
-        inputs = samples.prepare(torch.from_numpy(images))
         model = samples.model.float().eval()
+
+        def over(count: int, function: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+            parts = torch.split(torch.from_numpy(images[:count]), judged_at_once(images))
+            return torch.cat([function(samples.prepare(part)) for part in parts])
+
         with warnings.catch_warnings():
             # torch's own graph writer traces, and tracing warns that it is old; it is the only one TensorBoard reads.
             warnings.simplefilter("ignore")
-            self._writer.add_graph(model, inputs[:2])
-        self._writer.add_image("samples/validation", self._sheet(samples, model(inputs[:SHOWN])), dataformats="HWC")
-        parts = torch.split(inputs, 128)
+            self._writer.add_graph(model, samples.prepare(torch.from_numpy(images[:2])))
+        self._writer.add_image("samples/validation", self._sheet(samples, over(SHOWN, model)), dataformats="HWC")
         for before in Path(self._writer.log_dir).glob("*/features"):
             shutil.rmtree(before)  # of a finished run that is judged again; torch would print a warning about it
-        features = torch.cat([model.get_features(part) for part in parts])  # type: ignore[operator]
+        every = math.ceil(max(images.shape[1:3]) / SPRITE)
+        sprites = torch.from_numpy(plotting.as_rgb(images[:, ::every, ::every]))
         self._writer.add_embedding(
-            features,
+            over(EMBEDDED, model.get_features),  # type: ignore[arg-type]
             metadata=[samples.classes[label] for label in samples.labels[: len(images)]],
-            label_img=torch.from_numpy(plotting.as_rgb(images)).permute(0, 3, 1, 2).float() / 255,
+            label_img=sprites.permute(0, 3, 1, 2).float() / 255,
             tag="features",
         )
         self._writer.flush()

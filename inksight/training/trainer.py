@@ -33,7 +33,7 @@ from inksight.training.checkpoints import seed_step
 from inksight.training.curves import draw_curves
 from inksight.training.device import choose_device, choose_dtype, set_up_torch
 from inksight.training.distributed import Group, process_group
-from inksight.training.feed import Feed, free_memory
+from inksight.training.feed import Feed, free_memory, judged_at_once
 from inksight.training.interrupt import TrainingInterrupted
 from inksight.training.loop import Task, fit
 from inksight.training.mlflow_tracker import Mlflow, check_address
@@ -353,8 +353,9 @@ def predict_proba(model: nn.Module, preprocess: nn.Module, dataset: Dataset, spl
     model, preprocess = model.cpu().float().eval(), preprocess.cpu()
     images = dataset.images(split)
     parts = [np.empty((0, len(dataset.classes)), np.float32)]
-    for start in range(0, len(images), 256):
-        logits: Tensor = model(preprocess(torch.from_numpy(images[start : start + 256])))
+    size = judged_at_once(images)
+    for start in range(0, len(images), size):
+        logits: Tensor = model(preprocess(torch.from_numpy(images[start : start + size])))
         parts.append(logits.softmax(1).numpy())
     return np.concatenate(parts)
 

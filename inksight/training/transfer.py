@@ -24,7 +24,7 @@ from torch import Generator, Tensor
 from inksight.models.transfer import TransferNet
 from inksight.settings import TrainSettings
 from inksight.training.checkpoints import seed_step
-from inksight.training.feed import Feed, Images
+from inksight.training.feed import Feed, Images, judged_at_once
 from inksight.training.loop import Score, State, Task, fit
 from inksight.training.progress import Progress
 from inksight.training.trackers import JsonLines
@@ -189,6 +189,6 @@ def _features(
     x = torch.from_numpy(images).to(device)
     x = task.prepare(augment(x, generator) if augment else x).contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        features = model.backbone_features(x)
+        features = torch.cat([model.backbone_features(part) for part in torch.split(x, judged_at_once(images))])
     result: Features = features.float().cpu().numpy()
     return result

@@ -8,19 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 import inksight
 from inksight import models
-from inksight.data import DatasetWriter
+from inksight.data import DatasetWriter, open_dataset
 from inksight.errors import UsageError
+from inksight.models.preprocess import Preprocess
 from inksight.models.timm_import import import_timm
 from inksight.models.transfer import TransferNet
 from inksight.settings import TrainSettings
-from inksight.training import train, trainer, transfer
+from inksight.training import feed, train, trainer, transfer
 from inksight.training.checkpoints import load_checkpoint
 from inksight.training.recipes import recipe
-from inksight.training.trackers import read_history
+from inksight.training.tensorboard import TensorBoard
+from inksight.training.trackers import RunInfo, Samples, read_history
 from inksight.training.transfer import _unfreezing
 
 # timm's own test net: 0.5 M parameters.
@@ -115,6 +118,44 @@ def test_features_are_known_by_network_and_preparation_too(
         train(photos, run_dir=tmp_path / "run", **OPTIONS)
     assert "transfer/test_resnet" in told[0]
     assert "'crop': [64, 64]" in told[0]
+
+
+def test_no_more_photos_go_through_the_network_at_once_than_may(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch of 256 photos of 224 pixels takes gigabytes."""
+    monkeypatch.setattr(feed, "AT_ONCE", 5 * 72 * 72 * 3)
+    sizes: list[int] = []
+    prepared: list[int] = []
+    forward, prepare = TransferNet.backbone_features, Preprocess.forward
+
+    def seen(self: TransferNet, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            sizes.append(len(x))
+        return forward(self, x)
+
+    def counted(self: Preprocess, images: torch.Tensor) -> torch.Tensor:
+        prepared.append(len(images))
+        return prepare(self, images)
+
+    monkeypatch.setattr(TransferNet, "backbone_features", seen)
+    run = train(photos, run_dir=tmp_path / "run", epochs=1, frozen_epochs=1, **{**OPTIONS, "finish": False})
+    assert set(sizes) <= {1, 4, 5}, "features or validation"
+    net = models.create("transfer/test_resnet", num_classes=2, image_shape=(64, 64, 3), pretrained=False)
+    preprocess = Preprocess.from_spec(models.get("transfer/test_resnet"), (72, 72, 3), crop=(64, 64))
+    monkeypatch.setattr(Preprocess, "forward", counted)
+    sizes.clear()
+    with open_dataset(photos) as dataset:
+        trainer.predict_proba(net, preprocess, dataset, "test")
+        samples = Samples(net, preprocess, dataset.images("val")[:], np.arange(16) % 2, dataset.classes)
+    tracker = TensorBoard()
+    tracker.start(RunInfo("run", run.folder, {}))
+    tracker.samples(samples)
+    tracker.finish({}, run.folder)
+    assert sizes
+    assert max(sizes + prepared) == 5
+    with Image.open(next(run.folder.glob("tensorboard/*/features/sprite.png"))) as sprite:
+        assert sprite.width == 4 * 36, "sixteen whole photos"
 
 
 def test_two_phases_end_in_a_bundle_that_crops(photos: Path, tmp_path: Path) -> None:
