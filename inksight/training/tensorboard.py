@@ -95,6 +95,11 @@ class TensorBoard(NoTracker):
                 self._writer.add_scalar(f"final/{name}", value, 0)
         self._writer.close()
 
+    def stop(self, error: BaseException) -> None:
+        """Close: the writer has a thread and an open file, and searches stop many trainings in one process."""
+        if hasattr(self, "_writer"):  # it may have ended before it began
+            self._writer.close()
+
     def _sheet(self, samples: Samples, logits: torch.Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Return a picture of the first images, each with the right class and, when it differs, the model's."""
         from io import BytesIO

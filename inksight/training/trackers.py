@@ -67,7 +67,7 @@ class Tracker(Protocol):
         """Take the final numbers; the run's files are in `folder`."""
 
     def stop(self, error: BaseException) -> None:
-        """Take note that the training ended early, by a failure, a signal or its caller; `finish` is not called."""
+        """Take note that the run ended early, by a failure, a signal or its caller, in `finish` at the latest."""
 
 
 class NoTracker:

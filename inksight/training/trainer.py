@@ -223,17 +223,17 @@ def _run(
             )
         else:
             state = fit(model, task, settings, folder, **common)
+        metrics: dict[str, Any] = {}
+        if group.leads and finish:
+            del task, feed
+            draw_curves(state.history, folder / "curves.png", title=folder.name)
+            metrics = _judge_and_save(model, preprocess, dataset, spec, options, settings, folder)
+            if val.rows:
+                tracker.samples(_samples(model.cpu(), preprocess.cpu(), val, dataset.classes))
+        tracker.finish(metrics, folder)
     except BaseException as error:
         tracker.stop(error)
         raise
-    metrics: dict[str, Any] = {}
-    if group.leads and finish:
-        del task, feed
-        draw_curves(state.history, folder / "curves.png", title=folder.name)
-        metrics = _judge_and_save(model, preprocess, dataset, spec, options, settings, folder)
-        if val.rows:
-            tracker.samples(_samples(model.cpu(), preprocess.cpu(), val, dataset.classes))
-    tracker.finish(metrics, folder)
     metrics = json.loads(group.tell(json.dumps(metrics)))
     return TrainingRun(folder, folder / "bundle", state.history, metrics, group.leads)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from inksight.training import TrainingInterrupted, loop, train, trainer
 from inksight.training.checkpoints import load_checkpoint
 from inksight.training.progress import Progress
-from inksight.training.trackers import read_history
+from inksight.training.trackers import NoTracker, read_history
 
 from .made import write_bars
 
@@ -69,6 +71,35 @@ def test_stopped_before_or_after_the_loop_it_can_be_resumed_too(
             train(data, model="simple_cnn", run_dir=tmp_path / "run", **options)
     assert stop.value.folder == str(tmp_path / "run")
     assert train(data, model="simple_cnn", run_dir=tmp_path / "run", resume=True, **options).bundle.is_dir()
+
+
+class Told(NoTracker):
+    """Remembers how it was told that the run ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[str] = []
+
+    def finish(self, metrics: Mapping[str, Any], folder: Path) -> None:
+        self.ends.append("finished")
+
+    def stop(self, error: BaseException) -> None:
+        self.ends.append(f"stopped: {error}")
+
+
+@pytest.mark.parametrize("where", ["draw_curves", "_judge_and_save"])
+def test_trackers_are_told_when_judging_or_saving_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def full(*rest: Any, **named: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(trainer, where, full)
+    told, threads = Told(), threading.active_count()
+    data = write_bars(tmp_path / "bars.h5", counts=(40, 40))
+    with pytest.raises(OSError, match="no space"):
+        train(data, model="simple_cnn", run_dir=tmp_path / "run", epochs=1, quiet=True, trackers=[told])
+    assert told.ends == ["stopped: no space left"]
+    assert threading.active_count() <= threads, "TensorBoard's writer goes on"
 
 
 def test_stopped_in_the_last_validation_it_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
