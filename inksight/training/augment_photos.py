@@ -31,6 +31,9 @@ _JITTER |= {"solarize": 0.0, "posterize": 0.0, "blur": 0.0}
 _STRONG = {"turn": 30.0, "shear": 0.3, "move": 0.2, "light": 0.5, "contrast": 0.6, "colour": 0.8, "hue": 30.0}
 _STRONG |= {"solarize": 1.0, "posterize": 1.0, "blur": 1.0}
 OPERATIONS = tuple(_JITTER)
+# The most of its brightness, contrast or colour that a picture loses, and the coarsest steps of its grey levels, in
+# bits: a strength above 1 would leave nothing to see.
+MOST_TAKEN, MOST_BITS = 0.9, 6
 
 # Photos changed together: eight of them and what is made on the way stay in a processor's cache, where a whole batch
 # took twice as long (docs/benchmarks/photos.md).
@@ -103,7 +106,11 @@ class PhotoAugmentation:
                 # The published optimum for small sets is a magnitude near 9 of 30 to 15 of 30.
                 uniform = uniform.sign() * 0.4
             uniform = torch.where(rank < count, uniform, 0.0)
-        return {name: uniform[i] * ranges[name] * self.strength for i, name in enumerate(OPERATIONS)}
+        amounts = {name: uniform[i] * ranges[name] * self.strength for i, name in enumerate(OPERATIONS)}
+        for name in ("light", "contrast", "colour"):
+            # At -1 nothing is left of them, and below it a picture is its own negative.
+            amounts[name] = amounts[name].clamp(min=-MOST_TAKEN)
+        return amounts
 
     def _theta(self, amounts: dict[str, Tensor], n: int, generator: Generator, device: torch.device) -> Tensor:
         """Return the affine maps from places in the result to places in the image, (N, 2, 3), both in -1..1."""
@@ -157,7 +164,7 @@ def _solarize_posterize_blur(x: Tensor, amounts: dict[str, Tensor]) -> Tensor:
         x = x.index_copy(0, chosen, torch.where(part >= threshold, 255 - part, part))
     chosen = amounts["posterize"].nonzero().flatten()
     if len(chosen):
-        step = 2 ** torch.round(amounts["posterize"][chosen].abs() * 6).view(-1, 1, 1, 1)
+        step = 2 ** torch.round(amounts["posterize"][chosen].abs() * 6).clamp(max=MOST_BITS).view(-1, 1, 1, 1)
         x = x.index_copy(0, chosen, torch.floor(x[chosen] / step) * step)
     chosen = amounts["blur"].nonzero().flatten()
     if len(chosen):

@@ -82,6 +82,19 @@ def test_policies_draw_as_many_operations_as_they_say() -> None:
             assert float(used.float().mean(1).min()) > 0.5 * count / len(OPERATIONS)
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_strongest_augmentation_leaves_something_to_see(policy: str) -> None:
+    augment = PhotoAugmentation(crop=32, policy=policy, strength=3)
+    changed = augment(photos(1000), generator()).flatten(1)
+    assert float((changed.amax(1) - changed.amin(1)).min()) > 1
+
+
+def test_up_to_strength_1_amounts_are_the_published_ones() -> None:
+    amounts = PhotoAugmentation(crop=32, policy="trivial").amounts(5000, generator(), torch.device("cpu"))
+    ends = {"light": 0.5, "contrast": 0.6, "colour": 0.8, "posterize": 1.0}
+    assert {name: -float(amounts[name].min()) for name in ends} == pytest.approx(ends, abs=0.02)
+
+
 @pytest.mark.parametrize("amount", [-0.4, 0.3])
 def test_brightness_contrast_and_saturation_are_pillows(amount: float) -> None:
     image = photos(1)[0].numpy() // 2 + 64  # away from the ends, where Pillow clips
