@@ -45,6 +45,23 @@ def test_vectors_and_plain_matrices_move_as_with_adamw() -> None:
     torch.testing.assert_close(ours.bias, theirs.bias)
 
 
+def test_a_layer_that_thaws_later_counts_its_own_steps() -> None:
+    torch.manual_seed(0)
+    ours, theirs = nn.Linear(5, 3), nn.Linear(5, 3)
+    theirs.load_state_dict(ours.state_dict())
+    mine = Muon(ours.parameters(), lr=0.01)
+    reference = torch.optim.AdamW(theirs.parameters(), lr=0.01, weight_decay=0.0, betas=(0.9, 0.99))
+    for step in range(6):
+        x = torch.randn(8, 5)
+        for net, optimizer in ((ours, mine), (theirs, reference)):
+            net.bias.requires_grad_(step >= 4)
+            optimizer.zero_grad()
+            torch.autograd.backward(net(x).square().sum())
+            optimizer.step()
+    torch.testing.assert_close(ours.weight, theirs.weight)
+    torch.testing.assert_close(ours.bias, theirs.bias)
+
+
 def test_a_saved_state_goes_on_as_if_never_stopped() -> None:
     torch.manual_seed(0)
     x, y = torch.rand(16, 1, 28, 28), torch.arange(16) % 4
