@@ -48,9 +48,9 @@ class Group:
             distributed.all_reduce(values)
         return values
 
-    def any(self, flag: bool) -> bool:
-        """Return whether any process says yes; all must ask."""
-        return bool(self.sum(torch.tensor(float(flag)))) if self.world > 1 else flag
+    def votes(self, *flags: bool) -> list[bool]:
+        """Return for each flag whether any process says yes; all must ask."""
+        return [yes > 0 for yes in self.sum(torch.tensor(flags, dtype=torch.float32)).tolist()]
 
     def wait(self) -> None:
         """Wait until all processes are here."""

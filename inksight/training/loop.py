@@ -12,7 +12,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,7 +56,8 @@ class State:
     epoch: int = 0
     batch: int = 0
     step: int = 0
-    # Sums over the current epoch's training images so far.
+    # Sums over the current epoch's training images so far: `seen` counts those of all processes, the two others this
+    # process's; in a checkpoint all three are of all processes.
     loss: float = 0.0
     correct: float = 0.0
     seen: float = 0.0
@@ -126,6 +127,8 @@ def fit(
         if ema:
             ema.module.load_state_dict(saved["ema"])
         state = State(**saved["state"])
+        # How many processes there were does not matter: each goes on with an equal part of the sums.
+        state.loss, state.correct = state.loss / group.world, state.correct / group.world
         plateau = Plateau(**state.plateau)
     elif baseline is not None:
         state.best_score, state.best_loss = baseline
@@ -141,14 +144,16 @@ def fit(
     tracker.start(RunInfo(folder.name, folder, {}, state.history, state.step))
 
     def save_last() -> None:
+        """Write a checkpoint; all processes must call this at the same step."""
         state.plateau = asdict(plateau)
+        loss, correct = group.sum(torch.tensor([state.loss, state.correct], dtype=torch.float64)).tolist()
         if group.leads:
             tensors = {
                 "model": model.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "ema": ema.module.state_dict() if ema else {},
             }
-            save_checkpoint(last, {**tensors, "state": asdict(state)})
+            save_checkpoint(last, {**tensors, "state": asdict(replace(state, loss=loss, correct=correct))})
 
     with Interruption() as interruption:
         saved_at = time.monotonic()
@@ -209,12 +214,13 @@ def fit(
                 if state.step % TRACK_EVERY == 0:
                     rate = settings.learning_rate * factor
                     tracker.step(state.step, {"loss": value * group.world, "learning_rate": rate})
-                if group.any(interruption.asked):
-                    save_last()
-                    raise TrainingInterrupted(str(folder))
-                if time.monotonic() - saved_at >= settings.checkpoint_every:
+                due = time.monotonic() - saved_at >= settings.checkpoint_every
+                asked, due = group.votes(interruption.asked, due)
+                if asked or due:
                     save_last()
                     saved_at = time.monotonic()
+                if asked:
+                    raise TrainingInterrupted(str(folder))
 
             group.same(model, ema.module if ema else None)
             entry = _record(state, settings.learning_rate * factor, group, device)
@@ -247,7 +253,7 @@ def fit(
                 on_epoch(entry)
             if state.stopped:
                 progress.say(f"stopped early: no better epoch for {state.waited}; the best was {state.best_epoch}")
-        if group.any(interruption.asked):  # since the last step
+        if group.votes(interruption.asked)[0]:  # since the last step
             raise TrainingInterrupted(str(folder))
     group.wait()
     model.load_state_dict(load_checkpoint(best)["model"])

@@ -121,6 +121,43 @@ def test_stopped_and_resumed_it_ends_with_the_same_weights(tmp_path: Path) -> No
             assert torch.equal(value, weights[1][part][key]), f"{part} {key}"
 
 
+STOPPED = """
+import os, signal, sys
+from inksight.cli import main
+from inksight.training.progress import Progress
+
+plain = Progress.step
+
+def step(self, epoch, number, *rest):
+    if number == 5:
+        os.kill(os.getpid(), signal.SIGINT)
+    plain(self, epoch, number, *rest)
+
+Progress.step = step
+sys.exit(main())
+"""
+
+
+@pytest.mark.slow
+def test_stopped_within_an_epoch_it_records_the_loss_of_all_its_images(tmp_path: Path) -> None:
+    data = write_bars(tmp_path / "bars.h5", counts=(150, 101, 50), val=0, test=0)
+    run(data, tmp_path / "straight", ["--epochs", "1"], TORCHRUN)
+    (tmp_path / "stopped.py").write_text(STOPPED)
+    words = ["train", str(data), "--run-dir", str(tmp_path / "stopped"), *OPTIONS, "--epochs", "1"]
+    subprocess.run(
+        [sys.executable, *TORCHRUN, str(tmp_path / "stopped.py"), *words],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        check=False,
+    )
+    saved = load_checkpoint(tmp_path / "stopped" / "checkpoints" / "last.pt")["state"]
+    assert (saved["epoch"], saved["batch"]) == (0, 5)
+    run(data, tmp_path / "stopped", ["--epochs", "1", "--resume"], TORCHRUN)
+    (straight,), (stopped,) = (read_history(tmp_path / name) for name in ("straight", "stopped"))
+    for key in ("train_loss", "train_accuracy"):
+        assert stopped[key] == pytest.approx(straight[key], rel=1e-9)
+
+
 @pytest.mark.slow
 def test_a_dead_worker_ends_the_run_and_its_checkpoint_stays(tmp_path: Path) -> None:
     data = write_bars(tmp_path / "bars.h5", counts=(60, 60))
