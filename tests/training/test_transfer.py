@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from inksight.models.transfer import TransferNet
 from inksight.settings import TrainSettings
 from inksight.training import feed, train, trainer, transfer
 from inksight.training.checkpoints import load_checkpoint
+from inksight.training.loop import Task
 from inksight.training.recipes import recipe
 from inksight.training.tensorboard import TensorBoard
 from inksight.training.trackers import RunInfo, Samples, read_history
@@ -102,6 +104,40 @@ def test_features_of_other_pictures_are_others(photos: Path, tmp_path: Path, mon
         train(photos, run_dir=tmp_path / str(run), fast=True, seed=seed, epochs=1, **options)
     assert not np.array_equal(kept[0][0], kept[1][0])
     assert np.array_equal(kept[0][0], kept[2][0])
+
+
+def test_features_are_read_from_a_file_and_the_last_used_stay(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INKSIGHT_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "home" / "cache" / "features"
+    bytes_each = (64 * 3 + 16) * 96 * 4
+    monkeypatch.setattr(transfer, "KEPT", 2.5 * bytes_each, raising=False)
+    given: list[Any] = []
+    plain = transfer.head_task
+
+    def head_task(task: Task, train: Any, val: Any, settings: TrainSettings) -> Task:
+        given.append((train, val))
+        return plain(task, train, val, settings)
+
+    monkeypatch.setattr(transfer, "head_task", head_task)
+    options = {**OPTIONS, "freeze_backbone": True, "finish": False, "epochs": 1, "seed": 0}
+
+    def kept(crop_min: float) -> set[str]:
+        train(photos, run_dir=tmp_path / str(len(given)), crop_min=crop_min, **options)
+        return {path.name for path in folder.iterdir() if path.suffix != ".tmp"}
+
+    (first,) = kept(0.1)
+    assert all(isinstance(features, np.memmap) for features in given[0])
+    assert (folder / first).stat().st_size == bytes_each
+    (second,) = kept(0.2) - {first}
+    (folder / ".left.0.tmp.f32").write_bytes(b"written")
+    assert kept(0.1) == {first, second, ".left.0.tmp.f32"}
+    third = kept(0.3)
+    assert first in third
+    assert second not in third
+    os.utime(folder / ".left.0.tmp.f32", (0, 0))
+    assert ".left.0.tmp.f32" not in kept(0.4)
 
 
 def test_features_are_known_by_network_and_preparation_too(
