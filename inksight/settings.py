@@ -99,11 +99,22 @@ class TrainSettings(Settings):
         0, "Stop after this many epochs without a better validation result; 0: never.", at_least=0
     )
     augment: float = setting(1.0, "Strength of all augmentation; 0: none.", at_least=0, at_most=3)
-    rotate: float = setting(10.0, "Augmentation: rotation of up to this many degrees.", at_least=0, at_most=180)
-    shift: float = setting(0.06, "Augmentation: shift of up to this share of the side.", at_least=0, at_most=0.5)
-    zoom: float = setting(0.12, "Augmentation: zoom in or out by up to this share.", at_least=0, at_most=0.9)
-    elastic: float = setting(0.02, "Augmentation: smooth local bending, share of the side.", at_least=0, at_most=0.2)
-    stroke: float = setting(0.5, "Augmentation: how much thicker or thinner lines become.", at_least=0, at_most=1)
+    rotate: float | None = setting(
+        None,
+        "Augmentation: rotation of up to this many degrees; none: 10 for drawings, 15 for photos (30 by policies that"
+        " draw).",
+        at_least=0,
+        at_most=180,
+    )
+    shift: float | None = setting(
+        None,
+        "Augmentation: shift of up to this share of the side; none: 0.06 for drawings, 0.04 for photos (0.2).",
+        at_least=0,
+        at_most=0.5,
+    )
+    zoom: float = setting(0.12, "Drawings: zoom in or out by up to this share.", at_least=0, at_most=0.9)
+    elastic: float = setting(0.02, "Drawings: smooth local bending, share of the side.", at_least=0, at_most=0.2)
+    stroke: float = setting(0.5, "Drawings: how much thicker or thinner lines become.", at_least=0, at_most=1)
     flip: bool | None = setting(None, "Augmentation: mirror half of the images left to right; none: photos only.")
     policy: str = setting(
         "jitter",
@@ -113,8 +124,14 @@ class TrainSettings(Settings):
     crop_min: float = setting(
         0.5, "Photos: smallest share of the picture that a random crop shows.", more_than=0, at_most=1
     )
-    mixup: float = setting(0.0, "Mix pairs of images: the Beta distribution's parameter; 0: not.", at_least=0)
-    cutmix: float = setting(0.0, "Paste a part of one image into another: the same; 0: not.", at_least=0)
+    mixup: float = setting(
+        0.0,
+        "Mix pairs of images, or of a frozen backbone's features: the Beta distribution's parameter; 0: not.",
+        at_least=0,
+    )
+    cutmix: float = setting(
+        0.0, "Paste a part of one image into another: the same; 0: not. Features have no parts.", at_least=0
+    )
     pretrained: bool = setting(True, "Transfer: start from ImageNet weights.")
     weights: str = setting("", "Transfer: a safetensors file with the backbone's weights.")
     freeze_backbone: bool = setting(False, "Transfer: train only the head, on features that are computed once.")

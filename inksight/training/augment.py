@@ -26,6 +26,9 @@ Augmentation = Callable[[Tensor, Generator], Tensor]
 # Maps images to blended images, the order of their partners (N,), and the share of the first of each pair.
 Mix = Callable[[Tensor, Generator], tuple[Tensor, Tensor, float]]
 
+# What drawings bear where the settings do not say: degrees, and a share of the side.
+ROTATE, SHIFT = 10.0, 0.06
+
 # Elastic bending: random shifts on a grid this wide, smoothly interpolated (Simard et al. 2003 blur a dense field).
 ELASTIC_GRID = 4
 
@@ -38,8 +41,8 @@ def build_augmentation(settings: TrainSettings) -> Augmentation:
     """
     strength = settings.augment
     augmentation = DrawingAugmentation(
-        rotate=settings.rotate * strength,
-        shift=settings.shift * strength,
+        rotate=(ROTATE if settings.rotate is None else settings.rotate) * strength,
+        shift=(SHIFT if settings.shift is None else settings.shift) * strength,
         zoom=settings.zoom * strength,
         elastic=settings.elastic * strength,
         stroke=min(settings.stroke * strength, 1.0),

@@ -21,6 +21,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from inksight.config import default_of, fields_of, option_name
+from inksight.errors import UsageError
 from inksight.settings import TrainSettings
 from inksight.training.augment import Augmentation, Mix
 
@@ -54,7 +56,25 @@ def photo_augmentation(settings: TrainSettings, crop: int) -> Augmentation:
         strength=settings.augment,
         crop_min=settings.crop_min,
         flip=settings.flip is not False,
+        turn=settings.rotate,
+        move=settings.shift,
     )
+
+
+def check_has_effect(settings: TrainSettings, *, photos: bool) -> None:
+    """Raise UsageError for settings of augmentation that would do nothing."""
+    fields = fields_of(TrainSettings)
+    for name in ("zoom", "elastic", "stroke"):
+        if photos and getattr(settings, name) != default_of(fields[name]):
+            raise UsageError(
+                f"{option_name(name)} changes drawings, and these are photos",
+                hint="Photos have --rotate, --shift, --crop-min and --policy.",
+            )
+    if settings.cutmix and settings.freeze_backbone:
+        raise UsageError(
+            "--cutmix pastes parts of images, and a frozen backbone's head learns from features",
+            hint="Use --mixup, or --no-freeze-backbone.",
+        )
 
 
 def middle(images: Tensor, crop: int) -> Tensor:
@@ -65,13 +85,18 @@ def middle(images: Tensor, crop: int) -> Tensor:
 
 @dataclass(frozen=True)
 class PhotoAugmentation:
-    """See the module's text; `strength` scales all ranges, `crop_min` is the smallest share of the area kept."""
+    """See the module's text; `strength` scales all ranges, `crop_min` is the smallest share of the area kept.
+
+    `turn` (degrees) and `move` (share of the side) replace those ranges of the policy.
+    """
 
     crop: int
     policy: str = "jitter"
     strength: float = 1.0
     crop_min: float = 0.5
     flip: bool = True
+    turn: float | None = None
+    move: float | None = None
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Map uint8 (N, H, W, 3) to float32 (N, crop, crop, 3) in 0..255."""
@@ -99,6 +124,7 @@ class PhotoAugmentation:
         """Return by how much each operation is applied to each of n images, float32 (n,), 0 for not at all."""
         uniform = torch.rand(len(OPERATIONS), n, generator=generator, device=device) * 2 - 1
         ranges = _JITTER if self.policy == "jitter" else _STRONG
+        ranges = ranges | {name: own for name in ("turn", "move") if (own := getattr(self, name)) is not None}
         if self.policy != "jitter":
             count = 1 if self.policy == "trivial" else 2
             rank = torch.rand(len(OPERATIONS), n, generator=generator, device=device).argsort(0).argsort(0)

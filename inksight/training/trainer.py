@@ -27,7 +27,7 @@ from inksight.errors import TrainingError, UsageError
 from inksight.models.preprocess import Preprocess
 from inksight.settings import TrainSettings
 from inksight.training.augment import build_augmentation
-from inksight.training.augment_photos import build_mix, photo_augmentation
+from inksight.training.augment_photos import build_mix, check_has_effect, photo_augmentation
 from inksight.training.balance import class_weights, imbalance
 from inksight.training.checkpoints import seed_step
 from inksight.training.curves import draw_curves
@@ -122,6 +122,7 @@ def train(
                 raise UsageError("give either settings or single options, not both", hint=f"Here: {', '.join(options)}")
             if settings.mlflow:
                 check_address(settings.mlflow)
+            check_has_effect(settings, photos=_crop(dataset) is not None)
             if group.leads:
                 remember(dataset.sha256, dataset.path)
             begun = stored.model_options if stored and stored.model == spec.name else {}

@@ -26,6 +26,7 @@ from torch import Generator, Tensor
 
 from inksight.models.transfer import TransferNet
 from inksight.settings import TrainSettings
+from inksight.training.augment import Mix
 from inksight.training.checkpoints import seed_step
 from inksight.training.feed import Feed, Images, judged_at_once
 from inksight.training.loop import Score, State, Task, fit
@@ -76,7 +77,8 @@ def fit_transfer(
         try:
             state = fit(
                 model.head,
-                head_task(task, *features, settings),
+                # A head that only prepares for the backbone to join learns without: so it was measured.
+                head_task(task, *features, settings, mix=task.mix if whole else None),
                 dataclasses.replace(settings, epochs=epochs, max_steps=settings.max_steps if whole else 0),
                 folder if whole else folder / "head",
                 device=device,
@@ -122,8 +124,8 @@ def _unfreezing(model: TransferNet, settings: TrainSettings) -> Callable[[int], 
     return begin_epoch
 
 
-def head_task(task: Task, train: Features, val: Features, settings: TrainSettings) -> Task:
-    """Return the task of learning from features: train (N, 1 + views, F), val (N, F)."""
+def head_task(task: Task, train: Features, val: Features, settings: TrainSettings, *, mix: Mix | None = None) -> Task:
+    """Return the task of learning from features: train (N, 1 + views, F), val (N, F), and `mix` for pairs of them."""
 
     def any_view(features: Tensor, generator: Generator) -> Tensor:
         views = torch.randint(features.shape[1], (len(features),), generator=generator, device=features.device)
@@ -137,6 +139,7 @@ def head_task(task: Task, train: Features, val: Features, settings: TrainSetting
         val=feed(val, task.val),
         prepare=lambda features: features,
         augment=any_view,
+        mix=mix,
         weights=task.weights,
     )
 

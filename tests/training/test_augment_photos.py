@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -80,6 +82,21 @@ def test_policies_draw_as_many_operations_as_they_say() -> None:
         else:
             assert set(used.sum(0).tolist()) == {count}
             assert float(used.float().mean(1).min()) > 0.5 * count / len(OPERATIONS)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_rotation_and_shift_are_as_far_as_the_settings_say(policy: str) -> None:
+    def furthest(**options: Any) -> list[float]:
+        augment = photo_augmentation(TrainSettings(policy=policy, **options), 32)
+        assert isinstance(augment, PhotoAugmentation)
+        amounts = augment.amounts(20_000, generator(), torch.device("cpu"))
+        share = 0.4 if policy == "rand" else 1.0  # this policy always goes to the same part of its ranges
+        return [float(amounts[name].abs().max()) / share for name in ("turn", "move", "shear")]
+
+    usual = [15.0, 0.04, 0.08] if policy == "jitter" else [30.0, 0.2, 0.3]
+    assert furthest() == pytest.approx(usual, rel=0.01)
+    assert furthest(rotate=60, shift=0.1, augment=0.5) == pytest.approx([30, 0.05, usual[2] / 2], rel=0.01)
+    assert furthest(rotate=0, shift=0)[:2] == [0, 0]
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -116,9 +116,9 @@ def test_features_are_read_from_a_file_and_the_last_used_stay(
     given: list[Any] = []
     plain = transfer.head_task
 
-    def head_task(task: Task, train: Any, val: Any, settings: TrainSettings) -> Task:
+    def head_task(task: Task, train: Any, val: Any, settings: TrainSettings, **named: Any) -> Task:
         given.append((train, val))
-        return plain(task, train, val, settings)
+        return plain(task, train, val, settings, **named)
 
     monkeypatch.setattr(transfer, "head_task", head_task)
     options = {**OPTIONS, "freeze_backbone": True, "finish": False, "epochs": 1, "seed": 0}
@@ -303,6 +303,25 @@ def test_a_dataset_may_want_something_of_one_family_alone() -> None:
     assert frozen["freeze_backbone"]
     assert thawing["learning_rate"] == frozen["learning_rate"]  # the model's recipe holds otherwise
     assert recipe("deep_v1", "flowers") == recipe("deep_v1", "pets") == {}
+
+
+def test_mixup_mixes_the_features_of_a_frozen_backbone(photos: Path, tmp_path: Path) -> None:
+    options = {**OPTIONS, "freeze_backbone": True, "feature_views": 0, "finish": False, "epochs": 3}
+    plain, mixed = (train(photos, run_dir=tmp_path / str(m), mixup=m, **options).history[-1] for m in (0.0, 5.0))
+    # Half of each target is another class's, every second time.
+    assert mixed["train_loss"] > plain["train_loss"] + 0.1
+    with pytest.raises(UsageError, match="--cutmix pastes parts of images"):
+        train(photos, run_dir=tmp_path / "cut", cutmix=1.0, **options)
+    assert not (tmp_path / "cut").exists()
+
+
+@pytest.mark.parametrize(("name", "value"), [("zoom", 0.3), ("elastic", 0.0), ("stroke", 1.0)])
+def test_what_changes_drawings_only_is_refused_for_photos(
+    photos: Path, tmp_path: Path, name: str, value: float
+) -> None:
+    with pytest.raises(UsageError, match=f"--{name} changes drawings"):
+        train(photos, run_dir=tmp_path / "run", **{**OPTIONS, name: value})
+    assert not (tmp_path / "run").exists()
 
 
 def test_freezing_needs_a_backbone(photos: Path) -> None:
