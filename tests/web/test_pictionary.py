@@ -237,10 +237,14 @@ def test_a_game_is_not_thrown_away_by_the_language(visit: Callable[..., Any]) ->
     page = visit(path="#/pictionary")
     word = begin(page, "Start")
     asked: list[str] = []
-    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+
+    def reply(act: str) -> None:
+        page.once("dialog", lambda dialog: [asked.append(dialog.message), getattr(dialog, act)()])
+
+    reply("dismiss")
     press(page, "Français")
     expect(page.locator(".verdict .word")).to_have_text(word)
-    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept()))
+    reply("accept")
     press(page, "Français")
     expect(page.get_by_role("button", name="Commencer")).to_be_visible()
     assert asked == ["The game that you are playing ends with this. Change the language?"] * 2
