@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from inksight import drawing
-from inksight.serving.pictures import is_simple
+from inksight.serving.pictures import is_simple, open_picture
 from tests.serving.conftest import CLASSES, TALL_LEFT, HalvesClassifier
 
 
@@ -200,15 +200,18 @@ def test_broken_pictures_get_a_4xx(client: TestClient, damage: str) -> None:
     check_error(client.post("/v1/predict", files={"file": ("x.png", data)}), 422, "invalid_drawing")
 
 
-def bomb(width: int, height: int) -> bytes:
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def header(width: int, height: int) -> bytes:
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+
+
+def bomb(width: int, height: int, before: bytes = b"") -> bytes:
     """Return a PNG whose header claims a size, with pixels that compress a thousandfold behind it."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     pixels = zlib.compress(bytes(1_000_000), 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + before + header(width, height) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("size", [(6_000, 6_000), (30_000, 30_000), (2_000_000_000, 2), (60_000, 60_000)])
@@ -221,6 +224,13 @@ def test_only_small_drawings_are_read_in_the_event_loop() -> None:
     grain = Image.effect_noise((200, 200), 60)
     assert is_simple(drawn_picture())
     assert not any(is_simple(data) for data in (large, png(grain), png(grain, "JPEG"), bomb(60_000, 60_000), b""))
+
+
+@pytest.mark.parametrize("before", [chunk(b"teSt", struct.pack(">II", 28, 28)), header(28, 28)], ids=["own", "twice"])
+def test_a_large_picture_cannot_pass_for_a_small_one(before: bytes) -> None:
+    disguised = bomb(900, 900, before)
+    assert open_picture(disguised, max_pixels=10**6).size == (900, 900), "this is the size that is decoded"
+    assert not is_simple(disguised)
 
 
 def test_too_many_inputs_are_refused(client: TestClient) -> None:
