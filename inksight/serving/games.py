@@ -113,18 +113,21 @@ class Games:
 
     def add_round(self, session_id: str, question: Question) -> Round:
         """Begin the next round now; one that is still open is lost. Raises ConflictError after the last one."""
+        begun: Round | None = None
         with self._storage.database.write() as session:
             game = self._find(session, session_id, lock=True)
             self._give_up(session, game)
             played = len(self._rounds(session, session_id))
-            if game.state != "playing" or played >= (game.rounds or ENDLESS):
-                raise ConflictError("this game is over", hint="POST /v1/games starts another one.")
-            row: GameRound = self._storage.tables.GameRound(
-                id=secrets.token_urlsafe(18), session_id=session_id, number=played + 1, answer=question.answer,
-                seconds=question.seconds, spec=question.spec, started_at=datetime.now(UTC),
-            )  # fmt: skip
-            session.add(row)
-            begun = _round(game, row)
+            if game.state == "playing" and played < (game.rounds or ENDLESS):
+                row: GameRound = self._storage.tables.GameRound(
+                    id=secrets.token_urlsafe(18), session_id=session_id, number=played + 1, answer=question.answer,
+                    seconds=question.seconds, spec=question.spec, started_at=datetime.now(UTC),
+                )  # fmt: skip
+                session.add(row)
+                begun = _round(game, row)
+        # Raised only here: what was given up, and with it perhaps the end of the game, is written all the same.
+        if begun is None:
+            raise ConflictError("this game is over", hint="POST /v1/games starts another one.")
         self._remember(begun)
         return begun
 

@@ -146,10 +146,19 @@ def test_the_answer_of_an_open_round_is_not_told_and_leaving_it_loses_it(client:
     assert show(client, first, first["word"]).status_code == 409
     states = [item["state"] for item in client.get(f"/v1/games/{game['id']}").json()["played"]]
     assert states == ["lost", "open"]
+    assert client.post(f"/v1/games/{game['id']}/end").json()["state"] == "done"
+    assert client.post(f"/v1/games/{game['id']}/end").json()["state"] == "done"
+
+
+def test_a_last_round_whose_answer_was_lost_does_not_keep_the_game_open(client: TestClient) -> None:
+    game = begin(client, rounds=2)
+    ask(client, game)
+    lost = ask(client, game)
     assert client.post(f"/v1/games/{game['id']}/rounds").status_code == 409, "there are only two rounds"
-    assert client.get(f"/v1/games/{game['id']}").json()["state"] == "playing", "a refused request changes nothing"
-    assert client.post(f"/v1/games/{game['id']}/end").json()["state"] == "done"
-    assert client.post(f"/v1/games/{game['id']}/end").json()["state"] == "done"
+    told = client.get(f"/v1/games/{game['id']}").json()
+    assert (told["state"], [item["state"] for item in told["played"]]) == ("done", ["lost", "lost"])
+    assert show(client, lost, lost["word"]).status_code == 409
+    assert client.post(f"/v1/games/{game['id']}/rounds").status_code == 409
 
 
 def test_one_of_two_answers_at_once_counts(client: TestClient) -> None:
