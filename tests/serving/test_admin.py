@@ -244,7 +244,7 @@ def test_review(client: TestClient) -> None:
     for label in ("top", "bottom", "right"):
         answer = ask(client)
         client.post("/v1/feedback", json={"prediction_id": answer["id"], "label": label, "correct": False})
-    client.post("/v1/feedback", json={"prediction_id": answer["id"], "correct": True})
+    client.post("/v1/feedback", json={"prediction_id": ask(client)["id"], "correct": True})
     queue = client.get("/v1/corrections", params={"state": "pending"}, headers=headers).json()["corrections"]
     assert [item["label"] for item in queue] == ["top", "bottom", "right", "left"]
     first, second, third, _ = (item["id"] for item in queue)

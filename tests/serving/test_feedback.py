@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy import select
 
 from inksight import registry
 from inksight.errors import UnavailableError
+from inksight.registry import corrections as review
 from inksight.registry.tables import Correction, Prediction
 from inksight.serving import create_app
 from inksight.serving.services import Services
@@ -92,10 +94,14 @@ def test_no_log_where_it_is_switched_off() -> None:
     assert rows(Prediction) == []
 
 
+def tell(client: TestClient, answer: dict[str, Any], label: str) -> Any:
+    said = {"prediction_id": answer["id"], "label": label, "correct": label == answer["predictions"][0]["label"]}
+    return client.post("/v1/feedback", json=said)
+
+
 def test_feedback_becomes_a_correction(client: TestClient) -> None:
-    answer = ask(client)
-    right = client.post("/v1/feedback", json={"prediction_id": answer["id"], "label": "left", "correct": True})
-    wrong = client.post("/v1/feedback", json={"prediction_id": answer["id"], "label": "top", "correct": False})
+    answers = [ask(client), ask(client)]
+    right, wrong = tell(client, answers[0], "left"), tell(client, answers[1], "top")
     assert right.status_code == wrong.status_code == 201
     assert wrong.json()["label"] == "top"
     noted = rows(Correction)
@@ -103,6 +109,36 @@ def test_feedback_becomes_a_correction(client: TestClient) -> None:
         ("left", True, "left", "pending"),
         ("top", False, "left", "pending"),
     ]
+
+
+def test_of_one_answer_the_last_word_counts_until_it_is_reviewed(client: TestClient) -> None:
+    answer = ask(client)
+    first, last = tell(client, answer, "left"), tell(client, answer, "top")
+    assert first.json()["id"] == last.json()["id"]
+    [noted] = rows(Correction)
+    assert (noted.label, noted.correct) == ("top", False)
+    review.decide(services_of(client).storage.database, noted.id, "accept", reviewer="alice")
+    assert "reviewed" in check_error(tell(client, answer, "left"), 409, "conflict")["message"]
+    [noted] = rows(Correction)
+    assert (noted.label, noted.state, noted.final_label) == ("top", "accepted", "top")
+
+
+def test_many_who_speak_of_one_answer_at_once_make_one_correction(client: TestClient) -> None:
+    answer = ask(client)
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(lambda _: tell(client, answer, "top").status_code, range(24)))
+    assert codes == [201] * 24
+    assert len(rows(Correction)) == 1
+
+
+def test_a_drawing_that_the_infinite_game_kept_is_no_word_of_anybody(client: TestClient) -> None:
+    answer = ask(client)
+    storage = services_of(client).storage
+    kept = {"prediction_id": answer["id"], "model": "halves", "version": "1", "predicted": "left", "label": "left"}
+    with storage.database.write() as session:
+        session.add(Correction(**kept, correct=True, source="infinite"))
+    assert tell(client, answer, "top").status_code == 201
+    assert [(row.source, row.label) for row in rows(Correction)] == [("infinite", "left"), ("feedback", "top")]
 
 
 def test_feedback_on_a_prediction_of_another_process(client: TestClient) -> None:

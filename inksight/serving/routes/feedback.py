@@ -7,8 +7,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import Field
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
-from inksight.errors import NotFoundError, UsageError, nearest
+from inksight.errors import ConflictError, NotFoundError, UsageError, nearest
 from inksight.serving.schemas import Shape
 from inksight.serving.services import Services, services
 
@@ -16,6 +18,9 @@ router = APIRouter(prefix="/v1", tags=["feedback"])
 
 PATIENCE = 1.0
 """Seconds to wait for a prediction that another worker has answered and not written yet."""
+
+FEEDBACK_LOCK = 0x1D5168
+"""The advisory locks' first number on PostgreSQL; any fixed one. The second is the prediction's."""
 
 
 class Feedback(Shape):
@@ -37,7 +42,7 @@ class FeedbackResponse(Shape):
 
 @router.post("/feedback", status_code=201)
 async def feedback(request: Request, said: Feedback) -> FeedbackResponse:
-    """Note whether an answer was right, and what the drawing really is."""
+    """Note whether an answer was right, and what the drawing really is; said again, it replaces what was said."""
     shared = services(request)
     prediction = await _find(shared, said.prediction_id)
     label = said.label or (prediction["label"] if said.correct else None)
@@ -89,21 +94,37 @@ def _look_up(shared: Services, prediction_id: str) -> dict[str, Any] | None:
 
 
 def _note(shared: Services, prediction: dict[str, Any], label: str, correct: bool) -> int:
+    """Write what was said; of one prediction there is one correction, and until its review the last word counts."""
     storage = shared.storage
+    table = storage.tables.Correction
     with storage.database.write() as session:
-        row = storage.tables.Correction(
-            prediction_id=prediction["id"],
-            model=prediction["model"],
-            version=prediction["version"],
-            predicted=prediction["label"],
-            confidence=prediction["confidence"],
-            label=label,
-            correct=correct,
-            input_kind=prediction["input_kind"],
-            input_sha256=prediction["input_sha256"],
-            input=prediction["input"],
-        )
-        session.add(row)
-        session.flush()
+        _one_at_a_time(session, prediction["id"])
+        query = select(table).where(table.prediction_id == prediction["id"], table.source == "feedback")
+        row = session.scalars(query.order_by(table.id.desc()).limit(1).with_for_update()).first()
+        if row is None:
+            row = table(
+                prediction_id=prediction["id"],
+                model=prediction["model"],
+                version=prediction["version"],
+                predicted=prediction["label"],
+                confidence=prediction["confidence"],
+                label=label,
+                correct=correct,
+                input_kind=prediction["input_kind"],
+                input_sha256=prediction["input_sha256"],
+                input=prediction["input"],
+            )
+            session.add(row)
+            session.flush()
+        elif row.state == "pending":
+            row.label, row.correct, row.at = label, correct, storage.tables.now()
+        else:
+            raise ConflictError("what was said of this answer has been reviewed", hint="It cannot be changed any more.")
         number: int = row.id
     return number
+
+
+def _one_at_a_time(session: Session, prediction_id: str) -> None:
+    """Let two who speak of one prediction at once write one after the other; on SQLite all writers do."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(FEEDBACK_LOCK, func.hashtext(prediction_id))))
