@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from inksight import __version__
@@ -19,6 +19,7 @@ from inksight.serving.routes import ROUTERS, predict
 from inksight.serving.routes.page import load_assets, page_router
 from inksight.serving.schemas import ErrorResponse
 from inksight.serving.services import Services
+from inksight.serving.texts import refuse_nul
 from inksight.settings import ServeSettings
 
 BUILT_IN = "doodles"
@@ -49,6 +50,7 @@ def create_app(settings: ServeSettings | None = None, *, models: Sequence[str | 
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        dependencies=[Depends(refuse_nul)],
         responses={
             "4XX": {"model": ErrorResponse, "description": "The request is at fault."},
             "5XX": {"model": ErrorResponse, "description": "The service is at fault or not ready."},

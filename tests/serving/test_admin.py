@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -17,6 +18,8 @@ from fastapi.testclient import TestClient
 
 from inksight import registry
 from inksight.cli.tokens import add as add_token
+from inksight.errors import AwayError
+from inksight.registry.database import Database
 from inksight.serving import create_app
 from inksight.serving.storage import Storage
 from inksight.serving.tokens import SCOPES, Tokens
@@ -293,6 +296,33 @@ def test_export_of_the_log(client: TestClient, monkeypatch: pytest.MonkeyPatch) 
     assert exported(model="other") == []
     assert [line["id"] for line in exported(since=lines[5]["at"])] == ids[5:]
     assert [line["id"] for line in exported(until=lines[2]["at"])] == ids[:2]
+
+
+def test_an_export_of_a_database_that_is_away_has_the_status_for_it(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = bearer("logs")
+    assert client.get("/v1/predictions/export", headers=headers).status_code == 200
+
+    def away(_: Database) -> Any:
+        raise AwayError("the database does not answer")
+
+    monkeypatch.setattr(Database, "read", away)
+    check_error(client.get("/v1/predictions/export", headers=headers), 503, "unavailable")
+
+
+def test_moments_without_a_zone_are_in_utc(client: TestClient) -> None:
+    answer = ask(client)
+    headers = bearer("logs")
+
+    def exported(**params: str) -> list[str]:
+        text = client.get("/v1/predictions/export", params=params, headers=headers).text
+        return [json.loads(line)["id"] for line in text.splitlines()]
+
+    wait_for(exported)
+    moment = datetime.now(UTC) + timedelta(minutes=1)
+    assert exported(since=f"{moment:%Y-%m-%dT%H:%M:%S}") == []
+    assert exported(until=f"{moment:%Y-%m-%dT%H:%M:%S}") == [answer["id"]]
 
 
 def test_rate_limits() -> None:

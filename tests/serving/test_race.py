@@ -269,7 +269,7 @@ def test_an_empty_room_is_removed(house: House, monkeypatch: pytest.MonkeyPatch)
 
 def test_only_pages_of_this_server_come_in(house: House) -> None:
     host = house.address.removeprefix("http://")
-    for origin in ("https://evil.example", f"http://{host}.evil.example", "null"):
+    for origin in ("https://evil.example", f"http://{host}.evil.example", "null", "http://["):
         with pytest.raises(InvalidStatus) as refused, house.page(origin=origin):
             pass
         assert refused.value.response.status_code == 403

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import chain, islice
 from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from sqlalchemy import select
 
 from inksight.errors import ConflictError
@@ -26,6 +27,16 @@ Logs = Annotated[Holder, Depends(requires("logs"))]
 Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 PAGE = 1_000
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be in the years 1 to 9999, in UTC") from None
+
+
+Moment = Annotated[datetime, AfterValidator(_in_utc), Query(description="Without a zone: in UTC.")]
 
 
 class TokenInfo(Shape):
@@ -167,14 +178,15 @@ def decide(request: Request, number: Number, decision: Decision, holder: Review)
 def export(
     request: Request,
     holder: Logs,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
     model: Annotated[str | None, Query(max_length=100)] = None,
 ) -> StreamingResponse:
     """Stream the logged predictions as JSON lines, the oldest first."""
-    shared = services(request)
-    shared.storage.registry  # noqa: B018 - opens the database now: once streaming has begun, there is no status to send
-    return StreamingResponse(_lines(shared, since, until, model), media_type="application/x-ndjson")
+    lines = _lines(services(request), since, until, model)
+    # The first page is asked for now: once streaming has begun, there is no status to send.
+    first = list(islice(lines, 1))
+    return StreamingResponse(chain(first, lines), media_type="application/x-ndjson")
 
 
 def _lines(shared: Services, since: datetime | None, until: datetime | None, model: str | None) -> Iterator[bytes]:

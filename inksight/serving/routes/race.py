@@ -77,6 +77,13 @@ def _state(shared: Services, code: str) -> RoomState:
 def _check_origin(socket: WebSocket, allowed: list[str]) -> None:
     """Raise ForbiddenError for a page of another site: browsers let any page open a WebSocket to anywhere."""
     origin = socket.headers.get("origin")
-    if origin is None or origin in allowed or urlsplit(origin).netloc == socket.headers.get("host"):
+    if origin is None or origin in allowed or _host(origin) == socket.headers.get("host"):
         return
     raise ForbiddenError(f"pages of {origin[:100]} may not play here", hint="--cors-origins lets other sites in.")
+
+
+def _host(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # no address at all, such as http://[
+        return None
