@@ -7,7 +7,6 @@ either, or parameters of the address.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -23,9 +22,6 @@ from inksight.drawing.strokes import MAX_COORDINATE, MAX_POINTS, fills_box, is_d
 from inksight.errors import UsageError
 from inksight.serving.errors import MediaTypeError, TooLargeError
 from inksight.serving.pictures import from_data_url
-
-LARGE_BODY = 65_536
-"""Bytes from which a body is parsed in a thread, so that it does not hold up the other requests."""
 
 Numbers = npt.NDArray[Any]
 T = TypeVar("T")
@@ -133,8 +129,9 @@ async def read_json(request: Request) -> dict[str, Any]:
         )
     body = await request.body()
     try:
-        large = len(body) > LARGE_BODY
-        value = await asyncio.to_thread(orjson.loads, body) if large else orjson.loads(body)
+        # Here even where it is large: orjson keeps the interpreter to itself, so that a thread would hold up the other
+        # requests as long, and it would have to wait for one while the database hangs.
+        value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise UsageError(f"the body is not JSON: {error}", hint=_SHAPE) from None
     if not isinstance(value, dict):

@@ -1,8 +1,8 @@
 """From what a client sent to an answer: strokes or a picture in, ranked labels out.
 
 Strokes are simplified and drawn by the renderer that drew the training data; drawings that arrive together are drawn
-and judged together (batching.py). Pictures are decoded in threads. An answer is `unsure` when the canvas is blank,
-holds a single dot, or the best probability is low.
+and judged together (batching.py). Pictures are decoded in threads, for which as many may wait as for a model. An
+answer is `unsure` when the canvas is blank, holds a single dot, or the best probability is low.
 
 Not guaranteed: that a confident answer is right, or that a scribble of no class is called unsure.
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ import numpy.typing as npt
 from inksight import drawing
 from inksight.errors import DrawingError
 from inksight.serving.batching import Batcher
+from inksight.serving.errors import BusyError
 from inksight.serving.inputs import Blank, Picture, Source, StrokeInput
 from inksight.serving.live import LiveModel, LiveModels
 from inksight.serving.pictures import is_simple, open_picture
@@ -40,6 +41,7 @@ BATCHERS = 64
 """Most versions whose queues are remembered; more than a service has live at once."""
 
 Image = npt.NDArray[np.uint8]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -83,6 +85,7 @@ class Predictor:
         self._batchers: dict[tuple[str, str], tuple[LiveModel, Batcher[StrokeInput | Image, tuple[Image, Any]]]] = {}
         # Two threads: decoding is CPU work, and more of it at once would only starve the event loop.
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="read")
+        self._reading = 0
         self._runners = ThreadPoolExecutor(2, thread_name_prefix="model")
 
     async def answer(self, source: Source, model: LiveModel) -> Answer:
@@ -107,7 +110,7 @@ class Predictor:
             read = partial(read_picture, source.data, model, self._settings.max_pixels)
             if model.draws and is_simple(source.data):
                 return read()
-            return await asyncio.get_running_loop().run_in_executor(self._readers, read)
+            return await self._in_reader(read)
         if not model.draws:
             raise DrawingError(f"model {model.name!r} judges photos, not strokes", hint='Send {"image": ...}.')
         if isinstance(source, Blank):
@@ -120,11 +123,20 @@ class Predictor:
         if source.simplified:
             return source
         if source.points > LONG_DRAWING:
-            loop = asyncio.get_running_loop()
-            strokes = await loop.run_in_executor(self._readers, drawing.simplify, source.strokes)
+            strokes = await self._in_reader(partial(drawing.simplify, source.strokes))
         else:
             strokes = drawing.simplify(source.strokes)
         return StrokeInput(strokes, sum(len(stroke[0]) for stroke in strokes), True)
+
+    async def _in_reader(self, work: Callable[[], T]) -> T:
+        """Read in a thread; raises BusyError when as many inputs, each of up to a body's size, are being read."""
+        if self._reading >= self._settings.queue_limit:
+            raise BusyError(f"{self._reading} inputs are being read already", hint="Try again in a moment.")
+        self._reading += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+        finally:
+            self._reading -= 1
 
     def _batcher(self, model: LiveModel) -> Batcher[StrokeInput | Image, tuple[Image, Any]]:
         key = (model.name, model.version)
