@@ -30,7 +30,9 @@ class ServeSettings(Settings):
     max_drawings: int = setting(256, "Most drawings or pictures in one batch request.", at_least=1)
     body_timeout: float = setting(20.0, "Seconds in which a request's body must arrive, else 408.", more_than=0)
     batch_size: int = setting(16, "Most waiting requests that are answered by one run of the model.", at_least=1)
-    queue_limit: int = setting(512, "Requests that may wait for a model, and pictures to be read; one more gets 503.", at_least=1)
+    queue_limit: int = setting(
+        512, "Requests that may wait for a model, and pictures to be read; one more gets 503.", at_least=1
+    )
     access_log: bool = setting(False, "Log every request as a JSON line, not only errors.")
     log_predictions: bool = setting(True, "Write every answer to the database: label, confidence, hash of the input.")
     keep_drawings: bool = setting(False, "Keep the drawings too, so that corrections can be reviewed and learnt from.")

@@ -4,7 +4,8 @@
     exported("predictions.jsonl")                      # one JSON object per line, as the service exports it
     expected(classifier, "quickdraw20.h5")             # what the model answers on drawings that it was judged on
 
-Answers to the same input (equal hash) count once, what a shadow said does not count. Memory: at most 50,000 answers of
+Answers to the same input (equal hash) count once, what a shadow said does not count. Right is what people said was: the
+drawings that the infinite game keeps were recognised by definition, and tell nothing. Memory: at most 50,000 answers of
 a period are taken, the newest; inputs are looked at for at most 5,000 of them, spread evenly.
 """
 
@@ -50,7 +51,7 @@ def logged(
     start = end - timedelta(days=days)
     wanted = (
         select(Prediction, Correction.correct)
-        .outerjoin(Correction, Correction.prediction_id == Prediction.id)
+        .outerjoin(Correction, (Correction.prediction_id == Prediction.id) & (Correction.source == "feedback"))
         .where(Prediction.model == model, Prediction.at >= start, Prediction.at < end, Prediction.given())
         .order_by(Prediction.at.desc())
         .limit(MOST)
@@ -113,17 +114,21 @@ def sample(name: str, rows: Iterable[Mapping[str, Any]]) -> Sample:
     """Return a Sample of log rows: label, confidence, unsure, and optionally version, correct, input, input_sha256."""
     seen: set[str] = set()
     kept = []
-    for row in rows:
-        digest = str(row.get("input_sha256") or "")
-        if not digest or digest not in seen:
+    right: dict[str, bool] = {}
+    for place, row in enumerate(rows):
+        digest = str(row.get("input_sha256") or f"row {place}")
+        if digest not in seen:
             seen.add(digest)
             kept.append(row)
+        # People may have spoken of any of several equal ones.
+        if row.get("correct") is not None:
+            right.setdefault(digest, bool(row["correct"]))
     return Sample(
         name=name,
         labels=np.array([str(row["label"]) for row in kept], dtype=np.str_),
         confidence=np.array([float(row["confidence"]) for row in kept], dtype=float),
         unsure=np.array([bool(row.get("unsure")) for row in kept], dtype=bool),
-        right=np.array([bool(row["correct"]) for row in kept if row.get("correct") is not None], dtype=bool),
+        right=np.array(list(right.values()), dtype=bool),
         features=_features([row["input"] for row in kept if row.get("input")]),
         versions=tuple(sorted({str(row["version"]) for row in kept if row.get("version") is not None})),
     )

@@ -18,7 +18,8 @@ Image = npt.NDArray[np.uint8]
 def image_of(kept: Mapping[str, Any], image_shape: tuple[int, ...]) -> Image:
     """Return a kept input as the model saw it, uint8 `image_shape`: strokes are drawn, pictures are unpacked.
 
-    Strokes that came simplified are drawn as they are: simplified again, nearly every drawing would be another one.
+    Strokes that came simplified are drawn as they are: simplified again, nearly every drawing would be another one. Of
+    a lone dot the model saw a blank sheet.
 
     Raises DataError when it cannot be read or is of another shape.
     """
@@ -31,9 +32,11 @@ def image_of(kept: Mapping[str, Any], image_shape: tuple[int, ...]) -> Image:
         elif strokes := kept["strokes"]:
             ready = strokes if drawing.is_simplified(strokes) else drawing.simplify(strokes)
             image = drawing.render(ready, size=image_shape[0])
+            if drawing.is_dot(strokes):
+                image = np.zeros_like(image)
         else:
             image = np.zeros(image_shape, np.uint8)
-    except (binascii.Error, ValueError, KeyError, TypeError, DrawingError) as error:
+    except (binascii.Error, ValueError, LookupError, TypeError, DrawingError) as error:
         raise DataError(f"a kept input cannot be read: {error}") from None
     if image.shape != tuple(image_shape):
         raise DataError(f"a kept input has the shape {image.shape}, the model takes {tuple(image_shape)}")

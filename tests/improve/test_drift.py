@@ -210,6 +210,21 @@ def test_the_log_is_read_by_model_period_and_version(log: registry.Registry) -> 
     assert "Different versions answered (1 before, 2 now)" in report.notes[0]
 
 
+def test_what_the_infinite_game_kept_was_not_called_right_by_anybody(log: registry.Registry) -> None:
+    with log.database.write() as session:
+        session.execute(update(Correction).values(source="infinite"))
+    assert len(history.logged(log.database, "doodle", days=7, now=NOW).right) == 0
+
+
+def test_a_verdict_on_an_older_one_of_equal_inputs_counts() -> None:
+    rng = np.random.default_rng(0)
+    rows = [row(rng, index) | {"correct": said} for index, said in ((1, None), (1, False), (1, True), (2, True))]
+    nameless = [row(rng, 3) | {"input_sha256": "", "correct": said} for said in (None, True, True)]
+    found = history.sample("made", rows + nameless)
+    assert len(found) == 5
+    assert found.right.tolist() == [False, True, True, True]
+
+
 def test_the_command_on_files_and_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     files = {}

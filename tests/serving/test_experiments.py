@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from inksight import registry
+from inksight.registry.kept import image_of
+from inksight.registry.tables import Correction, Prediction
 from inksight.serving import create_app
 from inksight.serving.experiments import dealt_share
 from inksight.serving.services import Services
@@ -166,20 +169,66 @@ def test_wrong_experiments_are_refused(doodle: TestClient) -> None:
     check_error(doodle.post("/v1/experiments", json={"model": "doodle", "candidate": 2}), 401)
 
 
+def shared(client: TestClient) -> Services:
+    app = client.app
+    assert isinstance(app, FastAPI)
+    found: Services = app.state.services
+    wait_for(lambda: found.journal.waiting == 0)
+    return found
+
+
+def replayed(client: TestClient) -> dict[str, Any]:
+    headers = bearer("logs", name="replayer")
+    return dict(client.post("/v1/models/doodle/replay", headers=headers, json={"version": 2, "limit": 100}).json())
+
+
+def test_replay_skips_and_counts_inputs_that_it_cannot_judge(doodle: TestClient) -> None:
+    ids = [ask(doodle)["id"] for _ in range(4)]
+    other_shape = {"image": base64.b64encode(bytes(64 * 64)).decode(), "shape": [64, 64]}
+    unfit: list[dict[str, Any]] = [other_shape, {"image": "%"}, {"strokes": [[]]}]
+    storage = shared(doodle).storage
+    with storage.database.write() as session:
+        for number, kept in zip(ids, unfit, strict=False):
+            session.get_one(Prediction, number).input = kept
+    found = replayed(doodle)
+    assert (found["logged"], found["replayed"], found["skipped"], found["agreement"]) == (4, 1, 3, 1.0)
+
+
+def test_replay_leaves_out_what_was_right_by_definition(doodle: TestClient) -> None:
+    answers = [ask(doodle) for _ in range(3)]
+    wrong = answers[0]["predictions"][1]["label"]
+    doodle.post("/v1/feedback", json={"prediction_id": answers[0]["id"], "label": wrong, "correct": False})
+    storage = shared(doodle).storage
+    with storage.database.write() as session:
+        for answer in answers:
+            label = answer["predictions"][0]["label"]
+            kept = Correction(
+                prediction_id=answer["id"], model="doodle", version="1", predicted=label, label=label, correct=True,
+                source="infinite", state="accepted", final_label=label,
+            )  # fmt: skip
+            session.add(kept)
+    then = replayed(doodle)["then"]
+    assert (then["right"], then["total"]) == (0, 1)
+
+
+def test_replay_sees_a_dot_as_the_model_did(doodle: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    doodle.post("/v1/predict", json={"strokes": [[[5, 6], [5, 5]]]})
+    shared(doodle)
+    seen: list[int] = []
+    monkeypatch.setattr("inksight.serving.replay.image_of", lambda *given: seen.append(image_of(*given).max()))
+    replayed(doodle)
+    assert seen == [0]
+
+
 def test_replay(doodle: TestClient) -> None:
     answers = [ask(doodle) for _ in range(12)]
     wrong = answers[0]["predictions"][1]["label"]
     doodle.post("/v1/feedback", json={"prediction_id": answers[0]["id"], "correct": True})
     doodle.post("/v1/feedback", json={"prediction_id": answers[1]["id"], "label": wrong, "correct": False})
-    app = doodle.app
-    assert isinstance(app, FastAPI)
-    shared: Services = app.state.services
-    wait_for(lambda: shared.journal.waiting == 0)
+    shared(doodle)
     found = doodle.post("/v1/models/doodle/replay", headers=bearer("logs"), json={"version": 2, "limit": 10}).json()
     assert (found["logged"], found["replayed"], found["agreement"]) == (10, 10, 1.0)
-    found = doodle.post(
-        "/v1/models/doodle/replay", headers=bearer("logs", name="bob"), json={"version": 2, "limit": 100}
-    ).json()
+    found = replayed(doodle)
     assert found["then"]["total"] == found["now"]["total"] == 2
     assert found["then"]["right"] == found["now"]["right"] == 1
     assert found["changes"] == []
