@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import defer
 
 from inksight.errors import ConflictError, NotFoundError
 
@@ -36,6 +37,9 @@ GRACE = 1.5
 
 ENDLESS = 500
 """Rounds after which a game without an end ends."""
+
+KEPT_POINTS = 1_000
+"""Most points of a drawing that a game keeps or shows to others; a simplified one has about 50."""
 
 KNOWN_ROUNDS = 5_000
 """Open rounds kept in memory, so that a live guess costs no query."""
@@ -105,11 +109,13 @@ class Games:
             session.add(row)
         return row
 
-    def session(self, session_id: str) -> tuple[GameSession, Sequence[GameRound]]:
-        """Return a session and its rounds in order; raises NotFoundError."""
+    def session(self, session_id: str, *, drawings: bool = False) -> tuple[GameSession, Sequence[GameRound]]:
+        """Return a session and its rounds in order, without what was drawn if not asked for; raises NotFoundError."""
+        table = self._storage.tables.GameRound
+        rounds = select(table).where(table.session_id == session_id).order_by(table.number)
         with self._storage.database.read() as session:
             game = self._find(session, session_id)
-            return game, self._rounds(session, session_id)
+            return game, session.scalars(rounds if drawings else rounds.options(defer(table.input))).all()
 
     def add_round(self, session_id: str, question: Question) -> Round:
         """Begin the next round now; one that is still open is lost. Raises ConflictError after the last one."""
@@ -117,9 +123,10 @@ class Games:
         with self._storage.database.write() as session:
             game = self._find(session, session_id, lock=True)
             self._give_up(session, game)
-            played = len(self._rounds(session, session_id))
+            table = self._storage.tables.GameRound
+            played = session.scalar(select(func.count()).where(table.session_id == session_id)) or 0
             if game.state == "playing" and played < (game.rounds or ENDLESS):
-                row: GameRound = self._storage.tables.GameRound(
+                row: GameRound = table(
                     id=secrets.token_urlsafe(18), session_id=session_id, number=played + 1, answer=question.answer,
                     seconds=question.seconds, spec=question.spec, started_at=datetime.now(UTC),
                 )  # fmt: skip
@@ -228,13 +235,13 @@ class Games:
         game.finished_at = datetime.now(UTC)
 
     def _give_up(self, session: Session, game: GameSession) -> None:
-        for row in self._rounds(session, game.id):
-            if row.state == "open":
-                row.state = "lost"
-                game.streak = 0
-                self._forget(row.id)
-                if row.number >= (game.rounds or ENDLESS):
-                    self._finish(game)
+        table = self._storage.tables.GameRound
+        for row in session.scalars(select(table).where(table.session_id == game.id, table.state == "open")):
+            row.state = "lost"
+            game.streak = 0
+            self._forget(row.id)
+            if row.number >= (game.rounds or ENDLESS):
+                self._finish(game)
 
     def _find(self, session: Session, session_id: str, *, lock: bool = False) -> GameSession:
         game: GameSession | None = session.get(
@@ -243,10 +250,6 @@ class Games:
         if game is None:
             raise NotFoundError(f"there is no game {session_id!r}", hint="POST /v1/games starts one.")
         return game
-
-    def _rounds(self, session: Session, session_id: str) -> Sequence[GameRound]:
-        table = self._storage.tables.GameRound
-        return session.scalars(select(table).where(table.session_id == session_id).order_by(table.number)).all()
 
     def _remember(self, begun: Round) -> None:
         with self._lock:
@@ -269,6 +272,18 @@ class Games:
         with self._storage.database.write() as session:
             session.execute(delete(tables.GameRound).where(tables.GameRound.session_id.in_(old)))
             session.execute(delete(tables.GameSession).where(tables.GameSession.started_at < oldest))
+
+
+def cut(strokes: list[Any]) -> list[Any]:
+    """Return the first KEPT_POINTS points of a drawing: a simplified one may be endless all the same."""
+    kept: list[Any] = []
+    room_left = KEPT_POINTS
+    for stroke in strokes:
+        kept.append([list(axis[:room_left]) for axis in stroke[:2]])
+        room_left -= len(kept[-1][0])
+        if room_left <= 0:
+            break
+    return kept
 
 
 def _round(game: GameSession, row: GameRound) -> Round:

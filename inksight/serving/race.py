@@ -32,7 +32,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from inksight.errors import ConflictError, InksightError, UsageError
 from inksight.serving.errors import RateLimitedError, SlowBodyError, TooLargeError
-from inksight.serving.games import Question, Result
+from inksight.serving.games import Question, Result, cut
 from inksight.serving.inputs import StrokeInput, read_strokes
 from inksight.serving.logs import log
 from inksight.serving.rooms import MOST_PLAYERS, SECONDS, Guess, Outcome, Player, Room, Rooms
@@ -58,8 +58,6 @@ TABLE_SOCKETS = 3 * MOST_PLAYERS
 """Most connections of one room: pages that have not joined yet count too."""
 
 SHOWN = 3
-SHOWN_POINTS = 1_000
-"""Most points of a drawing that the others are shown; a simplified one has about 50."""
 
 TAKEN_OVER = 4001
 
@@ -236,7 +234,7 @@ class Race:
         if isinstance(source, StrokeInput):
             # What is judged is what the others are shown at the end.
             source = await self._predictor.simplified(source)
-            shown = _cut(source.strokes)
+            shown = cut(source.strokes)
         answer = await self._predictor.answer(source, model)
         self._metrics.predicted(model, source.kind, answer.unsure)
         self._journal.record(answer, round((time.perf_counter() - began) * 1000, 3), {"game": "race"})
@@ -296,18 +294,6 @@ def _results(outcome: Outcome) -> dict[str, tuple[str, Result]]:
         result = Result(won=won, took=outcome.took, points=int(won), guess=label, confidence=share, input=kept)
         results[player.session] = (player.name, result)
     return results
-
-
-def _cut(strokes: list[Any]) -> list[Any]:
-    """Return the first SHOWN_POINTS points of a drawing: a simplified one may be endless all the same."""
-    kept: list[Any] = []
-    room_left = SHOWN_POINTS
-    for stroke in strokes:
-        kept.append([list(axis[:room_left]) for axis in stroke[:2]])
-        room_left -= len(kept[-1][0])
-        if room_left <= 0:
-            break
-    return kept
 
 
 async def _hear(socket: WebSocket) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from inksight.errors import ConflictError, UsageError
 from inksight.serving import create_app, games, leaderboard
@@ -210,6 +210,38 @@ def test_drawings_are_kept_only_where_the_setting_allows(classifier: HalvesClass
         show(client, asked, asked["word"])
         strokes = client.get(f"/v1/games/{game['id']}").json()["played"][0]["strokes"]
     assert strokes == (DRAWINGS[asked["word"]] if keep else None)
+
+
+def test_a_kept_drawing_is_simplified_and_cut(classifier: HalvesClassifier) -> None:
+    with TestClient(create_app(ServeSettings(keep_drawings=True), models=[classifier])) as client:
+        ready(client)
+        game = begin(client)
+        straight = [[float(value) for value in range(5_000)]] * 2
+        jagged = [[value % 251 for value in range(5_000)], [value * 97 % 256 for value in range(5_000)]]
+        for stroke, points in ((straight, 2), (jagged, games.KEPT_POINTS)):
+            asked = ask(client, game)
+            client.post(f"/v1/rounds/{asked['id']}/guess", json={"strokes": [stroke], "last": True})
+            kept = client.get(f"/v1/games/{game['id']}").json()["played"][-1]["strokes"]
+            assert sum(len(xs) for xs, _ in kept) == points
+
+
+def test_going_on_does_not_read_what_was_drawn(classifier: HalvesClassifier) -> None:
+    said: list[str] = []
+    with TestClient(create_app(ServeSettings(keep_drawings=True), models=[classifier])) as client:
+        ready(client)
+        game = begin(client, rounds=3)
+        asked = ask(client, game)
+        show(client, asked, asked["word"])
+        event.listen(
+            shared(client).storage.database.engine, "before_cursor_execute", lambda *given: said.append(given[2])
+        )
+        ask(client, game)
+        ask(client, game)
+        client.post(f"/v1/games/{game['id']}/end")
+    reading = [text for text in said if text.startswith("SELECT") and "game_rounds" in text]
+    whole = [text for text in reading if "game_rounds.input" in text]
+    assert len(reading) > len(whole) == 3
+    assert all("game_rounds.state" in text.partition("WHERE")[2] for text in whole), "only a round that is still open"
 
 
 @pytest.fixture

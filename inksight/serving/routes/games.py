@@ -17,8 +17,8 @@ from pydantic import Field
 from inksight.errors import ConflictError, UsageError
 from inksight.serving import leaderboard
 from inksight.serving.experiments import Dealt
-from inksight.serving.games import GRACE, Question, Result, Round
-from inksight.serving.inputs import Blank, read_json, read_strokes
+from inksight.serving.games import GRACE, Question, Result, Round, cut
+from inksight.serving.inputs import Blank, StrokeInput, read_json, read_strokes
 from inksight.serving.journal import kept_input
 from inksight.serving.live import LiveModel
 from inksight.serving.routes.predict import judge
@@ -105,7 +105,7 @@ class RoundItem(Shape):
     points: int
     guess: str | None
     confidence: float | None
-    strokes: list[Any] | None = Field(description="Only where the server keeps drawings.")
+    strokes: list[Any] | None = Field(description="Simplified; only where the server keeps drawings.")
 
 
 class Summary(Standing):
@@ -173,7 +173,7 @@ async def start(request: Request, wanted: NewGame) -> Standing:
 @router.get("/games/{session_id}")
 async def summary(request: Request, session_id: Id) -> Summary:
     """Return a session with its score and rounds."""
-    game, rounds = await asyncio.to_thread(services(request).games.session, session_id)
+    game, rounds = await asyncio.to_thread(services(request).games.session, session_id, drawings=True)
     return Summary(**standing(game).model_dump(), played=[_item(row) for row in rounds])
 
 
@@ -234,7 +234,8 @@ async def guess(request: Request, round_id: Id) -> Judged:
         return Judged(state="open", predictions=predictions, unsure=answer.unsure, left=left, took=None, points=0,
                       saved=False, standing=None)  # fmt: skip
     points = (1 if infinite else points_for(took, begun)) if won else 0
-    result = Result(won=won, took=took, points=points, guess=label, confidence=share, input=kept_input(answer))
+    kept = {"strokes": await _kept(shared, source)}
+    result = Result(won=won, took=took, points=points, guess=label, confidence=share, input=kept)
     game = await asyncio.to_thread(shared.games.end, begun, result)
     saved = infinite and won
     if saved:
@@ -283,6 +284,13 @@ async def open_round(shared: Services, round_id: str) -> Round:
     """Return an open round; raises NotFoundError or ConflictError."""
     found = shared.games.known(round_id)
     return found if found is not None else await asyncio.to_thread(shared.games.round, round_id)
+
+
+async def _kept(shared: Services, source: StrokeInput | Blank) -> list[Any]:
+    """Return what a round keeps of a drawing: simplified and cut, as raw ones have up to 2 MB each."""
+    if not shared.settings.keep_drawings:
+        return []
+    return cut((await shared.predictor.simplified(source) if isinstance(source, StrokeInput) else source).strokes)
 
 
 def points_for(took: float, begun: Round) -> int:
