@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from inksight.registry.tables import Score
     from inksight.serving.storage import Storage
 
-GAMES = ("pictionary", "eye")
-"""The games with a leaderboard: those with a fixed number of rounds and a clock."""
+ROUNDS = {"pictionary": 6, "eye": 10}
+"""The games with a leaderboard, those with a clock, and their rounds: more of them would be worth more points."""
 
 NAME_LENGTH = 20
 LENGTH = 20
@@ -63,7 +63,8 @@ def best(storage: Storage, game: str, level: str, period: Period) -> list[Score]
 def enter(storage: Storage, session_id: str, name: str) -> tuple[Score, dict[Period, int]]:
     """Write a finished session's score under a name; return it with its rank in each period.
 
-    Raises NotFoundError, or ConflictError when the session goes on, has no leaderboard, or is on it already.
+    Raises NotFoundError, or ConflictError when the session goes on, has no leaderboard, is longer or shorter than the
+    others on it, or is on it already.
     """
     tables = storage.tables
     name = clean_name(name)
@@ -71,8 +72,13 @@ def enter(storage: Storage, session_id: str, name: str) -> tuple[Score, dict[Per
         game = session.get(tables.GameSession, session_id, with_for_update=True)
         if game is None:
             raise NotFoundError(f"there is no game {session_id!r}", hint="POST /v1/games starts one.")
-        if game.game not in GAMES:
-            raise ConflictError(f"{game.game} has no leaderboard", hint=f"There is one for {' and '.join(GAMES)}.")
+        if game.game not in ROUNDS:
+            raise ConflictError(f"{game.game} has no leaderboard", hint=f"There is one for {' and '.join(ROUNDS)}.")
+        if game.rounds != ROUNDS[game.game]:
+            raise ConflictError(
+                f"the leaderboard is for games of {ROUNDS[game.game]} rounds, this one has {game.rounds}",
+                hint='Start one without saying "rounds".',
+            )
         if game.state != "done":
             raise ConflictError("this game goes on", hint="Play its rounds, or end it, first.")
         if session.scalar(select(tables.Score.id).where(tables.Score.session_id == session_id)) is not None:

@@ -56,9 +56,9 @@ def answer(client: TestClient, asked: dict[str, Any], label: str | None) -> Any:
 
 
 def test_a_game_is_bound_timed_and_scored_by_the_server(player: TestClient) -> None:
-    game = begin(player, rounds=4)
+    game = begin(player)
     points, machine, pictures = 0, 0, set()
-    for number in range(1, 5):
+    for number in range(1, 11):
         asked = ask(player, game)
         assert asked["number"] == number
         assert asked["image"].startswith("data:image/png;base64,")
@@ -75,6 +75,9 @@ def test_a_game_is_bound_timed_and_scored_by_the_server(player: TestClient) -> N
         assert (told["standing"]["score"], told["standing"]["machine_score"]) == (points, machine)
         assert answer(player, asked, told["truth"]).status_code == 409, "a round is answered once"
     assert told["standing"]["state"] == "done"
+    short = begin(player, rounds=4)
+    player.post(f"/v1/games/{short['id']}/end")
+    assert player.post(f"/v1/games/{short['id']}/score", json={"name": "Ada"}).status_code == 409
     entered = player.post(f"/v1/games/{game['id']}/score", json={"name": "Ada"})
     assert entered.status_code == 201
     board = player.get("/v1/leaderboard", params={"game": "eye", "level": "normal"}).json()["scores"]

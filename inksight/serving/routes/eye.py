@@ -16,6 +16,7 @@ from pydantic import Field
 from inksight.errors import ConflictError, UsageError
 from inksight.serving.eye import LEVELS, choose_labels, commit, data_url, model_input
 from inksight.serving.games import GRACE, Question, Result
+from inksight.serving.leaderboard import ROUNDS
 from inksight.serving.routes.games import Id, Standing, open_round, standing
 from inksight.serving.schemas import Shape
 from inksight.serving.services import services
@@ -29,7 +30,7 @@ class NewEyeGame(Shape):
     """How hard, and how many rounds."""
 
     level: Literal["easy", "normal", "hard"] = "normal"
-    rounds: int = Field(default=10, ge=1, le=20)
+    rounds: int = Field(default=ROUNDS["eye"], ge=1, le=20, description="The leaderboard wants the default.")
 
 
 class PictureRound(Shape):

@@ -42,7 +42,7 @@ SURE = 0.85
 SHOWN = 3
 """Guesses of the machine in an answer."""
 
-ROUNDS = {"pictionary": 6, "infinite": 0}
+ROUNDS = {"pictionary": leaderboard.ROUNDS["pictionary"], "infinite": 0}
 
 _rng = random.SystemRandom()
 
@@ -53,7 +53,7 @@ class NewGame(Shape):
     """Which game to start. The infinite mode has no number of rounds."""
 
     game: Literal["pictionary", "infinite"] = Field(examples=["pictionary"])
-    rounds: int | None = Field(default=None, ge=1, le=20, description="By default 6.")
+    rounds: int | None = Field(default=None, ge=1, le=20, description="By default 6, as the leaderboard wants it.")
     model: str | None = Field(default=None, description="By default the first that judges drawings.")
 
 
