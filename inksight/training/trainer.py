@@ -101,7 +101,9 @@ def train(
     if model is not None:
         models.get(model)  # a misspelt name must not cost a download first
     with process_group() as group:
-        path = Path(group.tell(str(_dataset_file(data, config, quiet)) if group.leads else ""))
+        path = Path(
+            group.tell(str(_dataset_file(data, Path(config) if config else None, quiet)) if group.leads else "")
+        )
         with open_dataset(path) as dataset:
             folder = Path(run_dir) if run_dir is not None else None
             if folder is None and resume and (name := (settings.name if settings else options.get("name"))):

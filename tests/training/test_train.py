@@ -19,7 +19,7 @@ from PIL import Image
 
 import inksight
 from inksight.config import as_dict
-from inksight.errors import ConflictError, NotFoundError, TrainingError, UsageError
+from inksight.errors import ConflictError, DataError, NotFoundError, TrainingError, UsageError
 from inksight.settings import TrainSettings
 from inksight.training import TrainingInterrupted, TrainingRun, train
 from inksight.training.checkpoints import load_checkpoint, save_checkpoint, seed_step
@@ -342,3 +342,18 @@ def test_a_callback_may_stop_the_training(data: Path, tmp_path: Path) -> None:
     with pytest.raises(Pruned):
         train(data, run_dir=tmp_path / "run", on_epoch=stop_after_two, **ONLY)
     assert len(read_history(tmp_path / "run")) == 2
+
+
+def test_a_settings_file_says_what_is_prepared_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "settings.toml"
+    config.write_text("[prepare]\nper_class = 10\n")
+    given: list[Path | None] = []
+
+    def ensure(data: str, *, config: Path | None, progress: object) -> Path:
+        given.append(config)
+        raise DataError("that is all")
+
+    monkeypatch.setattr("inksight.training.trainer.ensure_dataset", ensure)
+    with pytest.raises(DataError, match="that is all"):
+        train("quickdraw10", model="simple_cnn", config=config, quiet=True)
+    assert given == [config]

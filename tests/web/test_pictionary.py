@@ -239,7 +239,11 @@ def test_a_game_is_not_thrown_away_by_the_language(visit: Callable[..., Any]) ->
     asked: list[str] = []
 
     def reply(act: str) -> None:
-        page.once("dialog", lambda dialog: [asked.append(dialog.message), getattr(dialog, act)()])
+        def answer(dialog: Any) -> None:
+            asked.append(dialog.message)
+            getattr(dialog, act)()
+
+        page.once("dialog", answer)
 
     reply("dismiss")
     press(page, "Français")
