@@ -91,16 +91,20 @@ class Database:
 
 
 def parse_url(url: str) -> URL:
-    """Return a checked database URL; `postgresql://` and `postgres://` mean the psycopg driver."""
+    """Return a checked database URL; `postgresql://` and `postgres://` mean the psycopg driver.
+
+    A refusal names the driver at most: the URL may hold a password, also where it cannot be read.
+    """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter for a port that is no number
         parsed = None
     if parsed is not None and parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed is None or parsed.drivername not in ("sqlite", "postgresql+psycopg"):
+        what = "it cannot be read" if parsed is None else f"{parsed.drivername!r} is not supported"
         raise UsageError(
-            f"INKSIGHT_DATABASE_URL: {url!r} is not a database address",
+            f"INKSIGHT_DATABASE_URL: {what}",
             hint="Use sqlite:////path/to/file.db or postgresql://user:password@host/database.",
         )
     return parsed

@@ -79,18 +79,24 @@ def error_response(
 
 
 def response_for(error: InksightError) -> Response:
-    """Return a deliberate error as a response; an absent part says when to come back, but not where it is."""
+    """Return a deliberate error as a response; an absent part says when to come back."""
     headers = {"Retry-After": "1"} if error.http_status in (429, 503) else None
     if error.http_status in (408, 413):
         # The rest of the body is unread: the connection cannot carry another request.
         headers = {"Connection": "close"}
     if error.http_status == 401:
         headers = {"WWW-Authenticate": "Bearer"}
-    message, hint = error.message, error.hint
     if isinstance(error, AwayError):
         log("a part of the service does not answer", level=logging.WARNING, error=error.as_dict())
-        message, hint = "the database or the storage of this service does not answer", "Try again in a moment."
+    message, hint = for_strangers(error)
     return error_response(error.http_status, error.code, message, hint, headers=headers)
+
+
+def for_strangers(error: InksightError) -> tuple[str, str]:
+    """Return the message and the hint that anybody may read: not where the database and the storage are."""
+    if isinstance(error, AwayError):
+        return "the database or the storage of this service does not answer", "Try again in a moment."
+    return error.message, error.hint
 
 
 def response_for_http(request: Request, error: HTTPException) -> Response:

@@ -20,6 +20,7 @@ from uvicorn.supervisors import multiprocess
 from inksight.config import as_dict
 from inksight.data.ensure import find_dataset
 from inksight.errors import InksightError, UsageError
+from inksight.registry.database import parse_url
 from inksight.serving import logs
 from inksight.serving.app import create_app
 from inksight.serving.live import LiveModels
@@ -28,6 +29,7 @@ from inksight.serving.services import Services, log_failure
 from inksight.serving.sources import load_model
 from inksight.serving.storage import Storage
 from inksight.settings import ServeSettings
+from inksight.workspace import workspace
 
 _PLAN = "INKSIGHT_SERVING_PLAN"
 """How a worker process learns what to serve: the settings and models as JSON."""
@@ -39,8 +41,10 @@ LEAVE_SECONDS = 0.5
 def serve(models: Sequence[str], settings: ServeSettings, *, on_start: Callable[[str], Any] | None = None) -> None:
     """Serve until interrupted; `on_start` gets the address once the models answer.
 
-    Raises UsageError when the port is taken, NotFoundError or DataError when there are no such pictures to play with.
+    Raises UsageError when the port is taken or the database's address is wrong, NotFoundError or DataError when there
+    are no such pictures to play with.
     """
+    parse_url(workspace().database_url)  # it is opened when first needed, which is too late to be told
     if settings.game_data:
         find_dataset(settings.game_data)
     listener = _listen(settings)

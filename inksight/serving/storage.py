@@ -6,6 +6,8 @@ import threading
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from inksight.errors import AwayError, UsageError
+
 if TYPE_CHECKING:
     from inksight.registry.database import Database
     from inksight.registry.registry import Registry
@@ -25,7 +27,11 @@ class Storage:
             if self._registry is None:
                 from inksight.registry import open as open_registry
 
-                self._registry = open_registry()
+                try:
+                    self._registry = open_registry()
+                except UsageError as error:
+                    # The service is set up wrongly, which is no visitor's slip nor theirs to read.
+                    raise AwayError(error.message, hint=error.hint) from error
             return self._registry
 
     @property

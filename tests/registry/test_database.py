@@ -137,10 +137,13 @@ def test_sqlite_readers_do_not_wait_for_a_writer(store: Registry) -> None:
             assert reader.get(Job, "j1") is None
 
 
-@pytest.mark.parametrize("url", ["mysql://x/y", "nonsense", "postgresql+psycopg2://x/y", ""])
-def test_wrong_urls_are_named(url: str) -> None:
-    with pytest.raises(UsageError, match="INKSIGHT_DATABASE_URL"):
+@pytest.mark.parametrize(
+    "url", ["mysql://x/y", "nonsense", "postgresql+psycopg2://me:secret@x/y", "postgresql://me:secret@x:y/z", ""]
+)
+def test_wrong_urls_are_named_without_the_password(url: str) -> None:
+    with pytest.raises(UsageError, match="INKSIGHT_DATABASE_URL") as caught:
         parse_url(url)
+    assert "secret" not in caught.value.message
 
 
 def test_no_server_is_said_without_the_password() -> None:

@@ -11,9 +11,11 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from inksight.serving import create_app
+from inksight.errors import UsageError
+from inksight.serving import create_app, serve
 from inksight.settings import ServeSettings
 from tests.serving.conftest import CLASSES, TALL_LEFT, HalvesClassifier, ready
+from tests.serving.test_feedback import wait_for
 from tests.serving.test_predict import check_error, drawn_picture
 
 
@@ -254,3 +256,42 @@ def test_where_the_database_is_concerns_no_visitor(
     assert check_error(refused, 503, "unavailable")["message"].endswith("does not answer")
     assert not {"ada", "127.0.0.1", "vault"} & set(re.findall(r"[\w.]+", refused.text))
     assert "vault" in str([record.__dict__.get("fields") for record in caplog.records])
+
+
+PASSWORD = "hunter2"
+WRONG_URLS = [
+    f"postgresql+psycopg2://ada:{PASSWORD}@127.0.0.1/vault",
+    f"postgresql://ada:{PASSWORD}@127.0.0.1:port/vault",
+    f"ada:{PASSWORD}@127.0.0.1/vault",
+]
+
+
+@pytest.mark.parametrize("url", WRONG_URLS)
+def test_the_database_password_is_told_to_nobody(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, url: str
+) -> None:
+    monkeypatch.setenv("INKSIGHT_DATABASE_URL", url)
+    with TestClient(create_app(models=[HalvesClassifier()])) as client:
+        ready(client)
+        client.post("/v1/predict", json={"strokes": TALL_LEFT})
+        answers = [
+            client.get("/v1/leaderboard", params={"game": "pictionary"}),
+            client.post("/v1/feedback", json={"prediction_id": "unknown", "correct": True}),
+        ]
+    for answer in answers:
+        check_error(answer, 503, "unavailable")
+        assert PASSWORD not in answer.text
+    logged = str([(record.getMessage(), record.__dict__.get("fields")) for record in caplog.records])
+    assert "predictions" in logged
+    assert PASSWORD not in logged
+    with pytest.raises(UsageError, match="INKSIGHT_DATABASE_URL") as caught:
+        serve(["doodles"], ServeSettings(port=0))
+    assert PASSWORD not in caught.value.message + caught.value.hint
+
+
+def test_why_a_service_is_not_ready_does_not_say_where_its_database_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INKSIGHT_DATABASE_URL", "postgresql+psycopg://ada@127.0.0.1:1/vault")
+    with TestClient(create_app(models=["doodle"])) as client:
+        told = wait_for(lambda: "not ready: the database" in (r := client.get("/v1/health/ready")).text and r)
+    assert check_error(told, 503, "not_ready")["message"].endswith("does not answer")
+    assert not {"ada", "127.0.0.1", "vault"} & set(re.findall(r"[\w.]+", told.text))

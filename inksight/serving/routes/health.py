@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from inksight.serving.errors import NotReadyError
+from inksight.serving.errors import NotReadyError, for_strangers
 from inksight.serving.metrics import CONTENT_TYPE
 from inksight.serving.schemas import HealthResponse, ModelName, ReadyResponse
 from inksight.serving.services import services
@@ -23,7 +23,7 @@ async def ready(request: Request) -> ReadyResponse:
     """Tell that every model has answered its self-test; 503 until then."""
     shared = services(request)
     if not shared.ready:
-        reason = shared.failure.message if shared.failure else "the models are being loaded and tested"
+        reason = for_strangers(shared.failure)[0] if shared.failure else "the models are being loaded and tested"
         raise NotReadyError(f"not ready: {reason}", hint="Ask again in a moment.")
     models = [ModelName(name=model.name, version=model.version) for model in shared.models.all()]
     return ReadyResponse(status="ready", models=models)
