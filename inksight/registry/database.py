@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, inspect, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Session
 
 from inksight.errors import AwayError, ConflictError, MissingPartError, UsageError
 
@@ -137,6 +138,13 @@ def opening(url: URL) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def insert_new(session: Session, table: Table | type[DeclarativeBase]) -> Insert:
+    """Return an insert into a table that passes over rows whose key is there already."""
+    if session.get_bind().dialect.name == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()
 
 
 @contextmanager

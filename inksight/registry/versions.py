@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from inksight.errors import BundleError, ConflictError, NotFoundError, UsageError, unknown
 from inksight.registry import notes
 from inksight.registry.artifacts import digest_of, table_of
+from inksight.registry.database import insert_new
 from inksight.registry.store import Store
 from inksight.registry.tables import Alias, Metric, Model, VersionRow, now
 
@@ -117,9 +117,7 @@ def lock_model(session: Session, name: str) -> Model:
     Everything that changes a model's versions, aliases or leases holds this lock, so those changes happen one after
     another. (On SQLite the write transaction itself is the lock, and FOR UPDATE is left out by SQLAlchemy.)
     """
-    dialect = session.get_bind().dialect.name
-    insert = (postgresql if dialect == "postgresql" else sqlite).insert(Model).values(name=name, last_number=0)
-    session.execute(insert.on_conflict_do_nothing())
+    session.execute(insert_new(session, Model).values(name=name, last_number=0))
     return session.execute(select(Model).where(Model.name == name).with_for_update()).scalar_one()
 
 

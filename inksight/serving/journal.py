@@ -1,8 +1,8 @@
 """The prediction log: every answer goes to the database, and no answer waits for it.
 
 Answers become rows at once, so that no picture is held any longer, and are written by a thread, many at a time. While
-the database is away they wait, up to a bound in number and memory; what does not fit is dropped and counted. Old rows
-are deleted once an hour.
+the database is away they wait, up to a bound in number and memory; what does not fit, there or in the table, is dropped
+and counted. Old rows are deleted once an hour.
 
 Not guaranteed: answers of the last quarter of a second before a process is killed.
 """
@@ -18,10 +18,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import delete, insert
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import delete
+from sqlalchemy.exc import DataError, IntegrityError
 
-from inksight.errors import InksightError
+from inksight.registry.database import insert_new
 from inksight.serving.inputs import Picture
 from inksight.serving.logs import log
 from inksight.serving.metrics import Metrics
@@ -41,6 +41,9 @@ RECENT = 5_000
 
 KEPT_BYTES = 256 * 2**20
 """Most memory for drawings and photos that wait to be written; without them a row is about a kilobyte."""
+
+UNFIT = (DataError, IntegrityError, ValueError)
+"""What a database that answers raises for a row that it will never take, such as one with a NUL in a text."""
 
 Row = dict[str, Any]
 
@@ -113,27 +116,51 @@ class Journal:
 
     def _write(self) -> bool:
         """Write what waits; False when the database did not take it."""
+        size = BATCH
         while self._queue:
-            rows = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            rows = [self._queue.popleft() for _ in range(min(size, len(self._queue)))]
             try:
-                # The table, not the class: the object mapper would cost as much again as the insert.
-                table = self._storage.tables.Prediction.__table__
-                with self._storage.database.write() as session:
-                    session.connection().execute(insert(table), [_readable(row) for row in rows])
-            except (InksightError, SQLAlchemyError) as error:
+                self._insert(rows)
+            except UNFIT as error:
+                # One of them would keep all others waiting for ever: it is found by halves.
+                if len(rows) == 1:
+                    self._drop(rows[0], error)
+                else:
+                    self._queue.extendleft(reversed(rows))
+                size = max(1, len(rows) // 2)
+                continue
+            except Exception as error:  # noqa: BLE001  (whatever it is, it may pass, and the answers wait)
                 self._queue.extendleft(reversed(rows))
                 if not self._failing:
                     log("the database does not take predictions", level=logging.WARNING, reason=str(error)[:300])
                 self._failing = True
                 return False
+            size = min(BATCH, 2 * size)
             with self._lock:
                 for row in rows:
-                    self._kept_bytes -= _bytes(self._recent.pop(row["id"]))
+                    self._forget(row)
             self._metrics.logged.inc(len(rows))
             if self._failing:
                 log("the database takes predictions again", dropped=self.dropped, waiting=len(self._queue))
             self._failing = False
         return True
+
+    def _insert(self, rows: list[Row]) -> None:
+        # The table, not the class: the object mapper would cost as much again as the insert.
+        table = self._storage.tables.Prediction.__table__
+        with self._storage.database.write() as session:
+            # Rows may be there already: a connection can break between the commit and the word of it.
+            session.connection().execute(insert_new(session, table), [_readable(row) for row in rows])
+
+    def _drop(self, row: Row, error: Exception) -> None:
+        log("the database refuses a prediction", level=logging.WARNING, id=row["id"], reason=str(error)[:300])
+        self._metrics.log_dropped.inc()
+        with self._lock:
+            self.dropped += 1
+            self._forget(row)
+
+    def _forget(self, row: Row) -> None:
+        self._kept_bytes -= _bytes(self._recent.pop(row["id"]))
 
     def _prune(self) -> None:
         if not self._settings.log_days or self._failing or time.monotonic() < self._next_prune:
@@ -144,7 +171,7 @@ class Journal:
         try:
             with self._storage.database.write() as session:
                 session.execute(delete(table).where(table.at < oldest))
-        except (InksightError, SQLAlchemyError) as error:
+        except Exception as error:  # noqa: BLE001  (the next hour brings another try; answers must be written on)
             log("old predictions could not be deleted", level=logging.WARNING, reason=str(error)[:300])
 
 

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from inksight import registry
-from inksight.errors import UnavailableError
+from inksight.errors import AwayError, UnavailableError
 from inksight.registry import corrections as review
 from inksight.registry.tables import Correction, Prediction
 from inksight.serving import create_app
@@ -190,6 +190,47 @@ def test_the_database_may_go_away_and_come_back(monkeypatch: pytest.MonkeyPatch)
         wait_for(lambda: len(rows(Prediction)) == 5)
         assert "inksight_predictions_dropped_total 3.0" in client.get("/metrics").text
         assert "inksight_predictions_logged_total 5.0" in client.get("/metrics").text
+
+
+def test_a_lost_word_of_a_commit_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving() as client:
+        shared = services_of(client)
+        database = shared.storage.database
+        write, lost = database.write, list[bool]()
+
+        @contextmanager
+        def once_unheard() -> Iterator[Any]:
+            with write() as session:
+                yield session
+            if not lost:
+                lost.append(True)
+                raise AwayError("the connection broke")
+
+        monkeypatch.setattr(database, "write", once_unheard)
+        ids = {ask(client)["id"] for _ in range(5)}
+        wait_for(lambda: lost and shared.journal.waiting == 0)
+        assert {row.id for row in rows(Prediction)} == ids
+        assert shared.journal.dropped == 0
+
+
+def test_a_row_that_the_database_refuses_is_dropped_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from inksight.serving import journal
+
+    readable = journal._readable
+    monkeypatch.setattr(journal, "PAUSE", 0.5)  # so that good and bad ones are written together
+    monkeypatch.setattr(
+        journal, "_readable", lambda row: readable(row) | ({"label": None} if row["label"] == "right" else {})
+    )
+    tall_right = [[[255 - x for x in xs], ys] for xs, ys in TALL_LEFT]
+    with serving() as client:
+        shared = services_of(client)
+        good = {ask(client)["id"] for _ in range(20)}
+        for _ in range(3):
+            client.post("/v1/predict", json={"strokes": tall_right})
+            good.add(ask(client)["id"])
+        wait_for(lambda: {row.id for row in rows(Prediction)} == good)
+        wait_for(lambda: shared.journal.dropped == 3)
+        assert "inksight_predictions_dropped_total 3.0" in client.get("/metrics").text
 
 
 def test_drawings_that_wait_for_the_database_have_a_bound_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
