@@ -3,7 +3,7 @@
 Every worker looks every few seconds, so that all of them follow a promotion made anywhere: by the admin route of any
 worker, by `inksight models promote`, by a retrain on another machine. The new version is loaded and tested beside the
 old one, which answers until the moment of the swap. A version that fails is reported, and not tried again until the
-alias moves.
+alias moves; one that only cannot be had, because a server is away or the disk full, is tried again at every look.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from inksight.errors import InksightError
+from inksight.errors import InksightError, UnavailableError
 from inksight.serving.live import LiveModel
 from inksight.serving.logs import log
 from inksight.serving.sources import load_version, moved_to
@@ -78,10 +78,22 @@ class Follower:
     async def _follow(self, live: LiveModel) -> None:
         storage = self._storage
         version = await asyncio.to_thread(moved_to, storage, live)
-        if version is None or self._failed.get(live.name) == version.ref:
+        if version is None:
+            self._failed.pop(live.name, None)  # the alias came back; moved again, it is meant
+            return
+        if self._failed.get(live.name) == version.ref:
             return
         try:
             model = await asyncio.to_thread(load_version, storage, version, live.reference)
+        except (UnavailableError, OSError) as error:
+            log(
+                "a new version cannot be had now",
+                level=logging.WARNING,
+                model=live.name,
+                version=version.ref,
+                reason=str(error),
+            )
+            return
         except InksightError as error:
             self._failed[live.name] = version.ref
             self._metrics.swaps.labels(live.name, "failed").inc()
