@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,9 @@ class Pulse:
                 wanted = self._jobs.beat(self._id, self._progress)
             except UnavailableError as error:
                 print(f"{error.message}; the work goes on", flush=True)
+                continue
+            except Exception:  # noqa: BLE001  (a job that falls silent counts as lost)
+                traceback.print_exc()
                 continue
             if not wanted:
                 os.kill(os.getpid(), signal.SIGTERM)

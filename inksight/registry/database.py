@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from inksight.errors import AwayError, ConflictError, MissingPartError, UsageError
@@ -158,6 +159,8 @@ def translated(url: URL) -> Iterator[None]:
             raise
         hint = "Is the server running, and INKSIGHT_DATABASE_URL right?"
         raise AwayError(f"the database {shown} does not answer: {reason(error)}", hint=hint) from error
+    except PoolTimeoutError as error:
+        raise AwayError(f"the database {shown} does not answer: all connections to it are in use") from error
 
 
 def reason(error: DBAPIError) -> str:

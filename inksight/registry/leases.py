@@ -9,6 +9,7 @@ has expired. Clocks of the machines that share a registry must agree to within a
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -22,6 +23,8 @@ from inksight.errors import ConflictError, UnavailableError
 from inksight.registry.store import Store
 from inksight.registry.tables import LeaseRow, VersionRow, now
 from inksight.registry.versions import Version, lock_model
+
+_logger = logging.getLogger(__name__)
 
 LENGTH = 180.0  # seconds; a crashed holder blocks clean-up for no longer than this
 
@@ -73,6 +76,8 @@ class Lease:
                 self.renew()
             except UnavailableError:
                 continue  # two more tries before the lease runs out
+            except Exception:  # whatever it is, the version is still in use
+                _logger.exception("a lease could not be renewed")
 
     def __enter__(self) -> Lease:
         return self

@@ -9,7 +9,7 @@ from typing import cast
 
 from fastapi import Request
 
-from inksight.errors import InksightError
+from inksight.errors import InksightError, of_system
 from inksight.serving.experiments import Experiments
 from inksight.serving.eye import Pictures
 from inksight.serving.games import Games
@@ -103,6 +103,10 @@ class Services:
                 self.go_live(model)
         except InksightError as error:
             self.failure = error
+        except Exception as error:  # noqa: BLE001  ("being loaded" would be said for ever)
+            log("a model could not be loaded", level=logging.ERROR, error=error)
+            known = of_system(error) if isinstance(error, OSError) else None
+            self.failure = known or InksightError(f"a model could not be loaded: {type(error).__name__}: {error}")
         else:
             self.ready = True
         self.on_loaded(self.failure)

@@ -59,6 +59,8 @@ class Follower:
                     await self._experiments.refresh()
             except InksightError as error:
                 log("aliases could not be followed", level=logging.WARNING, **error.as_dict())
+            except Exception as error:  # noqa: BLE001  (whatever it is, the next look may go well)
+                log("aliases could not be followed", level=logging.ERROR, error=error)
 
     def stop(self) -> None:
         """End `run` after the look that is under way: its thread would go on and use a database that is closed."""

@@ -83,6 +83,27 @@ def test_a_lease_renews_itself_and_dies_with_its_holder(store: Registry, make: M
     assert numbers(store) == [2]
 
 
+def test_a_lease_is_renewed_whatever_went_wrong_before(
+    store: Registry, make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(store, make, 1)
+    renew, tries = leases_module.Lease.renew, list[int]()
+
+    def fail_first(lease: leases_module.Lease) -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise RuntimeError("a slip in the code")
+        renew(lease)
+
+    monkeypatch.setattr(leases_module.Lease, "renew", fail_first)
+    with store.hold(store.find("a:1"), "serving", seconds=0.15):
+        deadline = time.monotonic() + 10
+        while len(tries) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert "a slip in the code" in caplog.text
+
+
 def test_nothing_can_be_done_with_a_version_that_is_being_removed(store: Registry, make: Make) -> None:
     fill(store, make, 2)
     old = store.find("a:1")

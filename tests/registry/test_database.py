@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,10 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import QueuePool, text
 
 import inksight.registry.database as database_module
-from inksight.errors import ConflictError, UnavailableError, UsageError
+from inksight.errors import AwayError, ConflictError, UnavailableError, UsageError
 from inksight.registry.database import HEAD, Database, parse_url
 from inksight.registry.registry import Registry
 from inksight.registry.tables import Base, Correction, Job, Prediction
@@ -158,6 +159,20 @@ def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.db.opening").mkdir()
     with pytest.raises(UnavailableError, match=r"x\.db cannot be opened: Is a directory"):
         Database(f"sqlite:///{tmp_path}/x.db")
+
+
+def test_a_database_whose_connections_are_all_in_use_does_not_answer(
+    store: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = store.database.engine.pool
+    assert isinstance(pool, QueuePool)
+    monkeypatch.setattr(pool, "_timeout", 0.05)
+    monkeypatch.setattr(pool, "_max_overflow", 0)
+    with ExitStack() as taken:
+        for _ in range(pool.size()):
+            taken.enter_context(store.database.engine.connect())
+        with pytest.raises(AwayError, match="in use"), store.database.read() as session:
+            session.get(Job, "j1")
 
 
 @pytest.mark.postgres

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -256,6 +257,30 @@ def test_where_the_database_is_concerns_no_visitor(
     assert check_error(refused, 503, "unavailable")["message"].endswith("does not answer")
     assert not {"ada", "127.0.0.1", "vault"} & set(re.findall(r"[\w.]+", refused.text))
     assert "vault" in str([record.__dict__.get("fields") for record in caplog.records])
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/cache"), "/cache: no space left"),
+        (OSError("nothing more is known"), "OSError: nothing more is known"),
+        (RuntimeError("a slip in the code"), "RuntimeError: a slip in the code"),
+    ],
+)
+def test_whatever_stops_the_loading_of_a_model_is_told(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    def load(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("inksight.serving.services.load_model", load)
+    app = create_app(models=["doodle"])
+    failures: list[Any] = []
+    app.state.services.on_loaded = failures.append
+    with TestClient(app) as client:
+        wait_for(lambda: failures)
+        assert told in check_error(client.get("/v1/health/ready"), 503, "not_ready")["message"]
+    assert told in failures[0].message
 
 
 PASSWORD = "hunter2"

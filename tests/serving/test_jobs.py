@@ -20,6 +20,7 @@ from sqlalchemy import select, update
 from inksight import registry
 from inksight.data import open_dataset
 from inksight.errors import ConflictError, NotFoundError
+from inksight.improve.job import Pulse
 from inksight.improve.retrain import retrain
 from inksight.registry import jobs as bookkeeping
 from inksight.registry.jobs import LOST, LOST_SECONDS, Jobs
@@ -269,6 +270,33 @@ def test_what_clients_may_not_ask_starts_nothing(
 ) -> None:
     assert named in check_error(client.post("/v1/jobs", json=body), status)["message"]
     assert client.get("/v1/jobs").json()["jobs"] == []
+
+
+def test_a_job_says_that_it_lives_whatever_went_wrong_before(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store = registry.open()
+    jobs = Jobs(store.database)
+    job = jobs.add("retrain", {}, "one")
+    jobs.claim(job.id, "here:1")
+    beat, beats = jobs.beat, list[int]()
+
+    def fail_first(job_id: str, progress: dict[str, Any]) -> bool:
+        beats.append(1)
+        if len(beats) == 1:
+            raise RuntimeError("a slip in the code")
+        return beat(job_id, progress)
+
+    monkeypatch.setattr(jobs, "beat", fail_first)
+    monkeypatch.setattr("inksight.improve.job.BEAT_SECONDS", 0.02)
+    with Pulse(jobs, job.id) as progress:
+        progress("training", 0.5)
+        deadline = time.monotonic() + 10
+        while jobs.find(job.id).progress != {"stage": "training", "share": 0.5}:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    store.close()
+    assert "a slip in the code" in capfd.readouterr().err
 
 
 def test_silent_jobs_are_lost_and_live_ones_are_not(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

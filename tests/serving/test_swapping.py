@@ -6,6 +6,7 @@ import asyncio
 import errno
 from collections.abc import Iterator
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -14,7 +15,7 @@ from inksight.errors import AwayError, BundleError
 from inksight.serving.experiments import Experiments
 from inksight.serving.live import LiveModels
 from inksight.serving.metrics import Metrics
-from inksight.serving.sources import load_model, load_version
+from inksight.serving.sources import load_model, load_version, moved_to
 from inksight.serving.storage import Storage
 from inksight.serving.swapping import Follower
 from tests.serving.test_admin import real_bundle, two_versions  # noqa: F401
@@ -45,6 +46,36 @@ def service(two_versions: registry.Registry) -> Iterator[Service]:  # noqa: F811
     assert release is not None
     release()
     made.storage.close()
+
+
+def test_nothing_ends_the_follower(
+    service: Service,
+    two_versions: registry.Registry,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fallen: list[str] = []
+
+    def fall_once(*arguments: Any) -> Any:
+        if not fallen:
+            fallen.append("down")
+            raise RuntimeError("a slip in the code")
+        return moved_to(*arguments)
+
+    async def follow() -> None:
+        running = asyncio.create_task(service.follower.run())
+        async with asyncio.timeout(20):
+            while service.models.get("doodle").version != "2":
+                await asyncio.sleep(0.02)
+        service.follower.stop()
+        await running
+
+    monkeypatch.setattr("inksight.serving.swapping.moved_to", fall_once)
+    monkeypatch.setattr(service.follower, "_experiments", AsyncMock())
+    two_versions.promote("doodle", 2, force=True)
+    asyncio.run(follow())
+    assert fallen
+    assert "a slip in the code" in caplog.text
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[str]:
