@@ -4,7 +4,8 @@
         ...
 
 A lease ends by itself when its holder dies: it is renewed three times within its length, and clean-up ignores one that
-has expired. Clocks of the machines that share a registry must agree to within a minute.
+has expired. A holder that lived through a longer outage takes it again, if the version is still there.
+Clocks of the machines that share a registry must agree to within a minute.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import uuid
 from datetime import timedelta
 from types import TracebackType
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
+from sqlalchemy.orm import Session
 
 from inksight.errors import ConflictError, UnavailableError
 from inksight.registry.store import Store
@@ -34,20 +36,29 @@ def hold(store: Store, version: Version, purpose: str, *, seconds: float = LENGT
     lease_id = str(uuid.uuid4())
     holder = f"{purpose} on {socket.gethostname()} (process {os.getpid()})"[:200]
     with store.database.write() as session:
-        lock_model(session, version.name)
-        if session.get_one(VersionRow, version.id).state != "ready":
+        if not _add(session, version, lease_id, holder, seconds):
             raise ConflictError(f"{version.ref} has been removed", hint="Choose another version.")
-        expires = now() + timedelta(seconds=seconds)
-        session.add(LeaseRow(id=lease_id, version_id=version.id, holder=holder, expires_at=expires))
-    return Lease(store, lease_id, seconds)
+    return Lease(store, version, lease_id, holder, seconds)
+
+
+def _add(session: Session, version: Version, lease_id: str, holder: str, seconds: float) -> bool:
+    """Note a lease unless the version is being removed; return whether it was noted."""
+    lock_model(session, version.name)
+    if session.get_one(VersionRow, version.id).state != "ready":
+        return False
+    expires = now() + timedelta(seconds=seconds)
+    session.add(LeaseRow(id=lease_id, version_id=version.id, holder=holder, expires_at=expires))
+    return True
 
 
 class Lease:
     """A lease that renews itself in the background until it is released; also a context manager."""
 
-    def __init__(self, store: Store, lease_id: str, seconds: float) -> None:
+    def __init__(self, store: Store, version: Version, lease_id: str, holder: str, seconds: float) -> None:
         self._store = store
+        self._version = version
         self._id = lease_id
+        self._holder = holder
         self._seconds = seconds
         self._released = threading.Event()
         self._thread = threading.Thread(target=self._renew_always, name="inksight-lease", daemon=True)
@@ -64,11 +75,12 @@ class Lease:
             return
 
     def renew(self) -> None:
-        """Extend the lease from now on."""
+        """Extend the lease from now on; one that ran out, and was cleaned away, is taken again."""
         with self._store.database.write() as session:
-            row = session.get(LeaseRow, self._id)
-            if row is not None:
-                row.expires_at = now() + timedelta(seconds=self._seconds)
+            later = {"expires_at": now() + timedelta(seconds=self._seconds)}
+            found = session.execute(update(LeaseRow).where(LeaseRow.id == self._id).values(later))
+            if not found.rowcount:  # type: ignore[attr-defined]
+                _add(session, self._version, self._id, self._holder, self._seconds)
 
     def _renew_always(self) -> None:
         while not self._released.wait(self._seconds / 3):

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
 import inksight.registry.leases as leases_module
 from inksight.errors import ConflictError, UsageError
@@ -81,6 +81,24 @@ def test_a_lease_renews_itself_and_dies_with_its_holder(store: Registry, make: M
         session.add(LeaseRow(id="x", version_id=row.id, holder="dead", expires_at=now() - timedelta(seconds=1)))
     store.clean(keep=1)
     assert numbers(store) == [2]
+
+
+def test_a_holder_that_outlived_its_lease_takes_it_again(any_store: Registry, make: Make) -> None:
+    fill(any_store, make, 3)
+    with any_store.hold(any_store.find("a:1"), "serving") as lease:
+        with any_store.database.write() as session:  # the database was away for longer than the lease
+            session.execute(update(LeaseRow).values(expires_at=now() - timedelta(seconds=1)))
+        any_store.clean(keep=3)
+        lease.renew()
+        done = any_store.clean(keep=1)
+        assert "in use: serving" in done.kept[0][1]
+        assert numbers(any_store) == [3, 1]
+        with any_store.database.write() as session:
+            session.execute(delete(LeaseRow))
+        any_store.clean(keep=1)
+        lease.renew()  # too late
+    with any_store.database.read() as session:
+        assert session.scalars(select(LeaseRow)).all() == []
 
 
 def test_a_lease_is_renewed_whatever_went_wrong_before(
