@@ -232,20 +232,24 @@ def find(store: Store, reference: str) -> Version:
     Raises NotFoundError with the nearest names, aliases or numbers.
     """
     name, alias, number = parse(reference)
-    found = listing(store, name)
-    if number is not None:
-        for version in found:
-            if version.number == number:
-                return version
-        raise NotFoundError(
-            f"{name} has no version {number}", hint=f"Versions: {', '.join(str(v.number) for v in found[:20])}"
-        )
-    for version in found:
-        if (alias or CHAMPION) in version.aliases:
-            return version
-    if alias is not None:
-        raise unknown("alias", alias, {a for v in found for a in v.aliases}, option=name)
-    return found[0]
+    with store.database.read() as session:
+        # Numbers and names first: a description is long, and services ask every few seconds.
+        ready = select(VersionRow.number, VersionRow.id).where(VersionRow.model == name, VersionRow.state == "ready")
+        ids = {row.number: row.id for row in session.execute(ready.order_by(VersionRow.number.desc()))}
+        if not ids:
+            raise unknown("model", name, _names(session))
+        pointing = aliases_of(session, name)
+        targets = {each: version_id for version_id, names in pointing.items() for each in names}
+        if number is not None:
+            if number not in ids:
+                numbers = ", ".join(map(str, list(ids)[:20]))
+                raise NotFoundError(f"{name} has no version {number}", hint=f"Versions: {numbers}")
+            wanted = ids[number]
+        elif alias is not None and alias not in targets:
+            raise unknown("alias", alias, targets, option=name)
+        else:
+            wanted = targets.get(alias or CHAMPION, next(iter(ids.values())))
+        return as_version(session.get_one(VersionRow, wanted), pointing.get(wanted, ()))
 
 
 def lineage(store: Store, version: Version) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from inksight import registry as registry_room
 from inksight.errors import BundleError, ConflictError, NotFoundError, UnavailableError, UsageError
@@ -50,6 +50,26 @@ def test_references(any_store: Registry, make: Make) -> None:
     assert any_store.find("a@champion").number == 1
     assert any_store.find("a@candidate").aliases == ("candidate",)
     assert any_store.find("a:3").number == any_store.find("a:v3").number == 3
+
+
+def test_finding_one_version_reads_no_other(store: Registry, make: Make) -> None:
+    for _ in range(5):
+        store.register(make(), "a")
+    store.promote("a", 2)
+    read: list[int] = []
+
+    def note(row: VersionRow, _: Any) -> None:
+        read.append(row.number or 0)
+
+    event.listen(VersionRow, "load", note)
+    try:
+        for reference in ("a", "a@champion", "a:4"):
+            store.find(reference)
+    finally:
+        event.remove(VersionRow, "load", note)
+    assert read == [2, 2, 4]
+    with pytest.raises(NotFoundError, match="no version"):
+        store.find(f"a:{2**70}")
 
 
 def test_the_version_of_a_run_is_none_that_was_made_from_it(store: Registry, make: Make) -> None:
