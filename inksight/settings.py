@@ -291,7 +291,10 @@ class EvaluateSettings(Settings):
 
 
 class GateSettings(Settings):
-    """What a version must show to be promoted (`inksight models promote`)."""
+    """What a version must show to be promoted, by `inksight models promote`, the service or a retrain.
+
+    A retrain has margins of its own.
+    """
 
     section = "gates"
 

@@ -150,10 +150,14 @@ def _promoted(
 ) -> Retrained:
     """Ask the gates and move the alias if they, or --force, say so."""
     from inksight.registry import gates, notes
+    from inksight.registry.aliases import latency_of
 
-    limits = GateSettings(overall_margin=settings.overall_margin, class_margin=settings.class_margin)
+    # A retrain has margins of its own; the other limits are those of every promotion.
+    margins = {"overall_margin": settings.overall_margin, "class_margin": settings.class_margin}
+    limits = resolve(GateSettings, options=margins)
     # Against the parent, always: an alias that points at nothing yet would let anything pass.
-    answers = gates.judge(version, parent, limits, evidence=judged.evidence)
+    latency = latency_of(store, version, limits)
+    answers = gates.judge(version, parent, limits, evidence=judged.evidence, latency_ms=latency)
     passed = all(answer.passed for answer in answers)
     outcome, message, forced = "registered", f"{version.ref} passes the gates; it was not promoted, as asked", False
     if not passed:

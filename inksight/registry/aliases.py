@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from inksight.config import resolve
 from inksight.errors import ConflictError, NotFoundError
 from inksight.registry import gates, notes
 from inksight.registry.copies import local_copy
@@ -81,15 +82,14 @@ def promote(
 ) -> Promotion:
     """Point an alias at a version (None: the newest) if it passes the gates against the one it points at now.
 
+    `settings` default to what the environment says (INKSIGHT_GATES_...), as on the command line.
     `force` moves it all the same and is recorded with the answers. Raises GateError with the gates' numbers,
     NotFoundError, and ConflictError when version or champion changed meanwhile.
     """
-    settings = settings or GateSettings()
+    settings = settings or resolve(GateSettings)
     check_name(alias, "alias")
     candidate = listing(store, name)[0] if number is None else find(store, f"{name}:{number}")
-    latency = None
-    if settings.max_latency_ms is not None:
-        latency = gates.measure_latency(local_copy(store, candidate))
+    latency = latency_of(store, candidate, settings)
     with store.database.write() as session:
         lock_model(session, name)
         row = session.get_one(VersionRow, candidate.id)
@@ -118,12 +118,18 @@ def promote(
 
 def judged(store: Store, name: str, number: int, *, alias: str = CHAMPION) -> list[gates.Answer]:
     """Return what the gates say of a version against the one that the alias points at; nothing moves."""
+    settings = resolve(GateSettings)
     candidate = find(store, f"{name}:{number}")
     try:
         champion = find(store, f"{name}@{alias}")
     except NotFoundError:
         champion = None
-    return gates.judge(candidate, champion, GateSettings())
+    return gates.judge(candidate, champion, settings, latency_ms=latency_of(store, candidate, settings))
+
+
+def latency_of(store: Store, candidate: Version, settings: GateSettings) -> float | None:
+    """Return the milliseconds that a prediction takes, measured only where a gate limits them."""
+    return None if settings.max_latency_ms is None else gates.measure_latency(local_copy(store, candidate))
 
 
 def rollback(store: Store, name: str, *, alias: str = CHAMPION, to: int | None = None, note: str = "") -> Promotion:

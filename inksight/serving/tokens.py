@@ -53,6 +53,13 @@ class Holder:
     name: str
     scopes: tuple[str, ...]
 
+    def expect(self, scope: str) -> None:
+        """Raise ForbiddenError unless the token allows `scope`."""
+        if scope not in self.scopes:
+            raise ForbiddenError(
+                f"the token {self.name!r} does not allow {scope!r}", hint=f"It allows: {', '.join(self.scopes)}"
+            )
+
 
 class Tokens:
     """The tokens of a workspace."""
@@ -105,10 +112,8 @@ class Tokens:
                 found = Holder(name, tuple(facts["scopes"]))
         if found is None:
             raise UnauthorizedError("the token is not known", hint=hint)
-        if scope is not None and scope not in found.scopes:
-            raise ForbiddenError(
-                f"the token {found.name!r} does not allow {scope!r}", hint=f"It allows: {', '.join(found.scopes)}"
-            )
+        if scope is not None:
+            found.expect(scope)
         return found
 
     def _load(self) -> dict[str, Any]:

@@ -165,6 +165,16 @@ def test_a_gate_says_no_unless_forced(store: Registry) -> None:
     assert store.history(MODEL)[0].forced is True
 
 
+def test_the_limits_of_all_promotions_hold_for_a_retrain(store: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    correct(store, rings(30, seed=1))
+    monkeypatch.setenv("INKSIGHT_GATES_MAX_MEGABYTES", "0.000001")
+    monkeypatch.setenv("INKSIGHT_GATES_OVERALL_MARGIN", "0")
+    gentle = RetrainSettings(epochs=1, rate=0.01, class_margin=1.0, overall_margin=1.0)
+    done = retrain(MODEL, gentle, store=store)
+    assert done.outcome == "refused"
+    assert [gate["gate"] for gate in done.gates if not gate["passed"] and gate["gate"] != "corrections"] == ["size"]
+
+
 def test_a_refusal_beside_another_champion_names_its_gates(store: Registry, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"epochs": 1, "max_steps": 2, "tensorboard": False, "augment": 0.0}
     weak = train(base_file(store), model="simple_cnn", run_dir=tmp_path / "weak", quiet=True, **settings)

@@ -110,6 +110,20 @@ def test_limits_on_accuracy_latency_and_size(store: Registry, make: Make) -> Non
     assert not answers(max_megabytes=version.bytes / 1e6 - 1e-6)["size"]
 
 
+def test_limits_of_the_environment_hold_at_every_door(
+    store: Registry, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.register(make(accuracy=0.9), "a")
+    store.promote("a")
+    store.register(make(accuracy=0.95), "a")
+    monkeypatch.setenv("INKSIGHT_GATES_MIN_ACCURACY", "0.96")
+    monkeypatch.setenv("INKSIGHT_GATES_MAX_LATENCY_MS", "2")
+    monkeypatch.setattr(gates, "measure_latency", lambda _: 3.0)
+    assert "[accuracy] accuracy 95.00%, at least 96.00% is required" in refused(store, "a", 2)
+    told = {answer.gate: answer.passed for answer in store.judged("a", 2)}
+    assert (told["accuracy"], told["latency"]) == (False, False)
+
+
 def test_force_is_recorded(any_store: Registry, make: Make) -> None:
     any_store.register(make(accuracy=0.9), "a")
     any_store.promote("a")

@@ -64,7 +64,7 @@ def workshop(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def client(workshop: Path) -> Iterator[TestClient]:
     with TestClient(create_app(models=[HalvesClassifier()])) as client:
-        client.headers.update(bearer("jobs"))
+        client.headers.update(bearer("jobs", "models"))
         yield ready(client)
 
 
@@ -297,6 +297,19 @@ def test_a_job_says_that_it_lives_whatever_went_wrong_before(
             time.sleep(0.02)
     store.close()
     assert "a slip in the code" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("settings", [{"force": True}, {"overall_margin": 1.0}, {"class_margin": 1.0}])
+def test_who_may_not_move_aliases_may_not_change_the_gates_of_a_retrain(
+    client: TestClient, settings: dict[str, Any]
+) -> None:
+    headers = bearer("jobs", name="bob")
+    body = {"kind": "retrain", "model": MODEL, "settings": settings}
+    check_error(client.post("/v1/jobs", json=body, headers=headers), 403, "forbidden")
+    assert client.get("/v1/jobs").json()["jobs"] == []
+    # Through the gates it may.
+    body["settings"] = {"at_least": 1000}
+    assert client.post("/v1/jobs", json=body, headers=headers).status_code == 201
 
 
 def test_silent_jobs_are_lost_and_live_ones_are_not(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

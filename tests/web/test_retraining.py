@@ -85,7 +85,8 @@ def test_a_refused_retrain_says_why_and_what_now(
     token = Tokens().add("alice", ["review", "jobs"])
     limits = {"epochs": 4, "rate": 1.0, "share": 0.5, "replay": 30, "overall_margin": 0.0, "class_margin": 0.0}
     body = {"kind": "retrain", "model": MODEL, "settings": limits}
-    httpx.post(f"{address}v1/jobs", json=body, headers={"Authorization": f"Bearer {token}"}).raise_for_status()
+    strict = Tokens().add("bob", ["models", "jobs"])
+    httpx.post(f"{address}v1/jobs", json=body, headers={"Authorization": f"Bearer {strict}"}).raise_for_status()
     page = visit(path="#/review", **PHONE)
     page.get_by_label("Admin token").fill(token)
     page.keyboard.press("Enter")

@@ -18,6 +18,9 @@ from inksight.serving.tokens import Holder
 router = APIRouter(prefix="/v1/jobs", tags=["admin"])
 
 Allowed = Annotated[Holder, Depends(requires("jobs"))]
+GATE_SETTINGS = {"force", "overall_margin", "class_margin"}
+"""What a retrain may be told to pass the gates by."""
+
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{1,36}$", description="As the server gave it.")]
 
 
@@ -71,11 +74,17 @@ def jobs(request: Request, holder: Allowed, limit: Annotated[int, Query(ge=1, le
 
 @router.post("", status_code=201)
 def start(request: Request, wanted: NewJob, holder: Allowed) -> JobDetail:
-    """Start a retrain or a training on this machine; one at a time for each model."""
+    """Start a retrain or a training on this machine; one at a time for each model.
+
+    A retrain that is told how to pass the gates (force, the margins) needs the scope `models` too: it may move an
+    alias that the gates would not.
+    """
     shared = services(request)
     if wanted.kind == "retrain":
         if wanted.architecture is not None or wanted.data is not None:
             raise UsageError('"architecture" and "data" are for train', hint="A retrain has those of the model.")
+        if not GATE_SETTINGS.isdisjoint(wanted.settings):
+            holder.expect("models")
         job = shared.workshop.retrain(wanted.model, wanted.settings)
     elif wanted.architecture is None or wanted.data is None:
         raise UsageError('train needs "architecture" and "data"', hint="inksight models architectures lists networks.")
