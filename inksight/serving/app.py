@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from inksight import __version__
 from inksight.serving import errors
 from inksight.serving.direct import Direct
+from inksight.serving.experiments import HEADER
 from inksight.serving.limits import BodyLimit
 from inksight.serving.live import Classifier
 from inksight.serving.observe import Observe
@@ -73,7 +74,7 @@ def create_app(settings: ServeSettings | None = None, *, models: Sequence[str | 
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type"],
+            allow_headers=["Authorization", "Content-Type", HEADER],
         )
     app.add_middleware(Observe, metrics=shared.metrics, access_log=settings.access_log)
     return app

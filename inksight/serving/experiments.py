@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 
-from inksight.errors import GateError, InksightError
+from inksight.errors import GateError, InksightError, UnavailableError
 from inksight.evaluation.sequential import Counts, Trial
 from inksight.registry import notes
 from inksight.serving.live import LiveModel
@@ -77,6 +77,7 @@ class Experiments:
         self._storage = storage
         self._running: dict[str, Running] = {}
         self._shadows: set[asyncio.Task[None]] = set()
+        self._lock = asyncio.Lock()
 
     def deal(self, model: LiveModel, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Dealt:
         """Return the version of a model that the visitor meets."""
@@ -116,24 +117,21 @@ class Experiments:
         self._journal.record(shadow, 0.0, extra)
 
     async def refresh(self) -> None:
-        """Read what runs, load new candidates, drop those of experiments that ended, and decide."""
-        rows = await asyncio.to_thread(self._read)
-        names = {model.name for model in self._models.all()}
-        known = {running.id: running for running in self._running.values()}
-        fresh: dict[str, Running] = {}
-        for row in rows:
-            if row.model not in names:
-                continue
-            running = known.pop(row.id, None) or await self._start(row)
-            if running is not None:
-                fresh[row.model] = running
-        self._running = fresh
-        for ended in known.values():
-            if ended.live.release is not None:
-                await asyncio.to_thread(ended.live.release)
-        for running in fresh.values():
-            if running.mode == "split":
-                await asyncio.to_thread(self._decide, running)
+        """Read what runs, drop the candidates of experiments that ended, load new ones, and decide."""
+        async with self._lock:  # else the follower and a route load a candidate each, and one is never freed
+            names = {model.name for model in self._models.all()}
+            rows = {row.id: row for row in await asyncio.to_thread(self._read) if row.model in names}
+            for running in list(self._running.values()):
+                if running.id not in rows:
+                    del self._running[running.model]
+                    if running.live.release is not None:
+                        await asyncio.to_thread(running.live.release)
+            for row in rows.values():
+                if row.model not in self._running and (started := await self._start(row)) is not None:
+                    self._running[row.model] = started
+            for running in list(self._running.values()):
+                if running.mode == "split":
+                    await asyncio.to_thread(self._decide, running)
 
     async def stop(self) -> None:
         """Let shadows finish and free the candidates."""
@@ -189,6 +187,10 @@ class Experiments:
         try:
             version = await asyncio.to_thread(storage.registry.find, reference)
             live = await asyncio.to_thread(load_version, storage, version, reference)
+        except (UnavailableError, OSError) as error:
+            # Other workers may have it, and here the next look.
+            log("a candidate cannot be had now", level=logging.WARNING, experiment=row.id, reason=str(error))
+            return None
         except InksightError as error:
             log("a candidate cannot be served", level=logging.ERROR, experiment=row.id, **error.as_dict())
             await asyncio.to_thread(self.end, row.id, "stopped", error.as_dict())

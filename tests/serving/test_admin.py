@@ -347,3 +347,5 @@ def test_other_origins_are_let_in_only_when_asked_for() -> None:
             ready(client)
             assert client.options("/v1/predict", headers=origin).headers.get("access-control-allow-origin") == expected
             assert client.get("/v1/models", headers=origin).headers.get("access-control-allow-origin") == expected
+            visitor = client.options("/v1/predict", headers={**origin, "Access-Control-Request-Headers": "X-Client-Id"})
+            assert (visitor.status_code == 200) == bool(expected)

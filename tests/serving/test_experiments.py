@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import base64
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from inksight import registry
+from inksight.errors import AwayError
 from inksight.registry.kept import image_of
-from inksight.registry.tables import Correction, Prediction
+from inksight.registry.tables import Correction, LeaseRow, Prediction, VersionRow
+from inksight.registry.versions import Version
 from inksight.serving import create_app
 from inksight.serving.experiments import dealt_share
+from inksight.serving.live import LiveModel
 from inksight.serving.services import Services
+from inksight.serving.sources import load_version
+from inksight.serving.storage import Storage
 from inksight.settings import ServeSettings
 from tests.serving.conftest import TALL_LEFT, ready
 from tests.serving.test_admin import bearer, real_bundle, two_versions  # noqa: F401
@@ -157,6 +164,54 @@ def test_only_one_experiment_per_model(doodle: TestClient) -> None:
         thread.join()
     assert sorted(codes) == [201, 409, 409, 409]
     assert len(doodle.get("/v1/experiments", headers=headers).json()["experiments"]) == 1
+
+
+def test_a_candidate_is_loaded_once(
+    doodle: TestClient,
+    two_versions: registry.Registry,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loads: list[str] = []
+
+    def load(storage: Storage, version: Version, reference: str) -> LiveModel:
+        loads.append(reference)
+        time.sleep(1)  # meanwhile the follower looks, too
+        return load_version(storage, version, reference)
+
+    monkeypatch.setattr("inksight.serving.experiments.load_version", load)
+    headers = bearer("experiments")
+    number = start(doodle, headers).json()["id"]
+    assert loads == ["doodle:2"]
+    doodle.post(f"/v1/experiments/{number}/stop", headers=headers)
+    with two_versions.database.read() as session:
+        held = session.scalars(select(VersionRow.number).join(LeaseRow, LeaseRow.version_id == VersionRow.id)).all()
+    assert held == [1]
+
+
+def test_a_candidate_that_cannot_be_had_for_a_while_stops_nothing(
+    doodle: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = True
+
+    def load(storage: Storage, version: Version, reference: str) -> LiveModel:
+        if away:
+            raise AwayError("S3 does not answer")
+        return load_version(storage, version, reference)
+
+    monkeypatch.setattr("inksight.serving.experiments.load_version", load)
+    assert start(doodle, bearer("experiments"), share=0.9).json()["state"] == "running"
+    assert {ask(doodle)["model"]["version"] for _ in range(20)} == {"1"}
+    away = False
+    wait_for(lambda: "2" in {ask(doodle)["model"]["version"] for _ in range(20)})
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("/predict", {"strokes": TALL_LEFT}), ("/batch_predict", {"inputs": [{"strokes": TALL_LEFT}]})]
+)
+def test_visitors_of_the_simple_routes_stay_with_a_version(doodle: TestClient, path: str, body: dict[str, Any]) -> None:
+    start(doodle, bearer("experiments"))
+    assert "inksight_visitor" in doodle.post(path, json=body).headers["set-cookie"]
+    assert "set-cookie" not in doodle.post(path, json=body).headers
 
 
 def test_wrong_experiments_are_refused(doodle: TestClient) -> None:

@@ -32,7 +32,7 @@ async def predict(request: Request) -> Response:
     dealt = deal(request, shared, asked.model)
     [source] = asked.sources
     answer = await judge(request, shared, source, dealt)
-    return _json({
+    return respond({
         "id": answer.id,
         "model": _named(dealt.model),
         "predictions": _ranked(answer, asked.top or shared.settings.top),
@@ -59,7 +59,7 @@ async def predict_batch(request: Request) -> Response:
         return {"id": answer.id, "predictions": _ranked(answer, top), "unsure": answer.unsure}
 
     results = await asyncio.gather(*(result(source) for source in asked.sources))
-    return _json({"model": _named(dealt.model), "results": results, "ms": elapsed(request)}, dealt)
+    return respond({"model": _named(dealt.model), "results": results, "ms": elapsed(request)}, dealt)
 
 
 def deal(request: Request, shared: Services, name: str | None) -> Dealt:
@@ -94,7 +94,8 @@ def elapsed(request: Request) -> float:
     return round((time.perf_counter() - started) * 1000, 3)
 
 
-def _json(value: Any, dealt: Dealt) -> Response:
+def respond(value: Any, dealt: Dealt) -> Response:
+    """Return an answer as a response, with the cookie that keeps a new visitor of an experiment with one version."""
     response = Response(orjson.dumps(value), media_type="application/json")
     if dealt.new_visitor is not None:
         response.set_cookie(COOKIE, dealt.new_visitor, max_age=30 * 86_400, httponly=True, samesite="strict")

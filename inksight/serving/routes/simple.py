@@ -8,14 +8,13 @@ from __future__ import annotations
 import random
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from inksight.errors import InksightError
 from inksight.serving.experiments import Dealt
 from inksight.serving.inputs import Picture, Source, read_many, read_one
-from inksight.serving.routes.predict import deal, judge
+from inksight.serving.routes.predict import deal, judge, respond
 from inksight.serving.schemas import BATCH_INPUT, PREDICT_INPUT, Shape
 from inksight.serving.services import Services, services
 
@@ -90,8 +89,8 @@ async def predict(request: Request) -> Response:
     answer = await judge(request, shared, source, dealt)
     ranked = [{"class": label, "confidence": share} for label, share in answer.ranked(asked.top or shared.settings.top)]
     if isinstance(source, Picture) and source.from_form:
-        return _json({"filename": source.filename, **ranked[0]})
-    return _json({"predictions": ranked, "success": True})
+        return respond({"filename": source.filename, **ranked[0]}, dealt)
+    return respond({"predictions": ranked, "success": True}, dealt)
 
 
 @router.post("/batch_predict", response_model=SimpleBatchAnswer, openapi_extra=BATCH_INPUT)
@@ -101,7 +100,7 @@ async def batch_predict(request: Request) -> Response:
     asked = await read_many(request, shared.settings.max_drawings)
     dealt = deal(request, shared, asked.model)
     results = [await _one(request, shared, source, dealt) for source in asked.sources]
-    return _json({"predictions": results, "success": all("error" not in result for result in results)})
+    return respond({"predictions": results, "success": all("error" not in result for result in results)}, dealt)
 
 
 @router.get("/health")
@@ -134,7 +133,3 @@ async def _one(request: Request, shared: Services, source: Source | InksightErro
         return {"filename": filename, "error": error.message}
     [(label, share)] = answer.ranked(1)
     return {"filename": filename, "class": label, "confidence": share}
-
-
-def _json(value: Any) -> Response:
-    return Response(orjson.dumps(value), media_type="application/json")
