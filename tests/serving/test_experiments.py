@@ -6,6 +6,7 @@ import base64
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from inksight.serving.services import Services
 from inksight.serving.sources import load_version
 from inksight.serving.storage import Storage
 from inksight.settings import ServeSettings
+from tests.registry.made import make_bundle
 from tests.serving.conftest import TALL_LEFT, ready
 from tests.serving.test_admin import bearer, real_bundle, two_versions  # noqa: F401
 from tests.serving.test_feedback import wait_for
@@ -212,6 +214,19 @@ def test_visitors_of_the_simple_routes_stay_with_a_version(doodle: TestClient, p
     start(doodle, bearer("experiments"))
     assert "inksight_visitor" in doodle.post(path, json=body).headers["set-cookie"]
     assert "set-cookie" not in doodle.post(path, json=body).headers
+
+
+def test_a_shadow_must_see_what_the_champion_sees(
+    doodle: TestClient,
+    two_versions: registry.Registry,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    preprocessing = {"input_shape": [56, 56], "size": [56, 56], "channels": 1, "mean": [0.5], "std": [0.5]}
+    two_versions.register(make_bundle(tmp_path / "larger", preprocessing=preprocessing), "doodle")
+    headers = bearer("experiments")
+    refused = check_error(start(doodle, headers, candidate=3, mode="shadow"), 409)
+    assert "56 x 56" in refused["message"]
+    assert doodle.get("/v1/experiments", headers=headers).json()["experiments"] == []
 
 
 def test_wrong_experiments_are_refused(doodle: TestClient) -> None:

@@ -115,6 +115,13 @@ def _start(shared: Services, wanted: NewExperiment, holder: Holder) -> str:
     candidate = shared.storage.registry.find(f"{wanted.model}:{wanted.candidate}")
     if str(candidate.number) == live.version:
         raise ConflictError(f"{candidate.ref} is what answers already", hint="Name another version.")
+    shape = tuple(candidate.description["preprocessing"]["input_shape"])
+    if wanted.mode == "shadow" and shape != live.input_shape:
+        # It judges the image that the champion saw.
+        ours, theirs = (" x ".join(map(str, sides)) for sides in (shape, live.input_shape))
+        raise ConflictError(
+            f"{candidate.ref} judges images of {ours}, the version that answers {theirs}", hint="Try it as a split."
+        )
     tables = shared.storage.tables
     with shared.storage.database.write() as session:
         from inksight.registry.versions import lock_model
