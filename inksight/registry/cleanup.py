@@ -14,13 +14,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, and_, delete, func, select
 from sqlalchemy.orm import Session
 
 from inksight.errors import UsageError
 from inksight.registry.aliases import previous_target
 from inksight.registry.store import Store
-from inksight.registry.tables import Alias, LeaseRow, Model, Prediction, VersionRow, now
+from inksight.registry.tables import Alias, Experiment, LeaseRow, Model, Prediction, VersionRow, now
 from inksight.registry.versions import lock_model
 
 _ABANDONED = timedelta(hours=1)  # an upload that takes longer than this is taken for dead
@@ -65,7 +65,8 @@ def clean(
     """Remove all but the newest `keep` versions of each model (None: leave them), and what else is asked for.
 
     `failed`: uploads and training runs that ended without a bundle. `logs_older_than`: training logs and logged
-    predictions of that age. With `name`, only that model's versions and uploads.
+    predictions of that age, but those that a running experiment counts. With `name`, only that model's versions and
+    uploads.
     """
     if keep is not None and keep < 1:
         raise UsageError(f"--keep: {keep} is too small", hint="It must be at least 1.")
@@ -162,10 +163,23 @@ def _clean_logs(store: Store, limit: datetime, report: Cleaned) -> None:
             if not report.dry_run:
                 path.unlink()
     with store.database.write() as session:
-        old = Prediction.at < limit
+        old = outdated(limit)
         report.predictions = session.execute(select(func.count()).select_from(Prediction).where(old)).scalar_one()
         if not report.dry_run:
             session.execute(delete(Prediction).where(old))
+
+
+def outdated(limit: datetime) -> ColumnElement[bool]:
+    """Return the condition for logged predictions that are older than `limit` and that no running experiment counts.
+
+    What people said of its answers can be told apart only by these; a test from which evidence goes proves nothing.
+    """
+    counting = (
+        select(Experiment.id)
+        .where(Experiment.state == "running", Experiment.model == Prediction.model)
+        .where(Experiment.started_at <= Prediction.at)
+    )
+    return and_(Prediction.at < limit, ~counting.exists())
 
 
 def _log_files(runs: Path) -> list[Path]:

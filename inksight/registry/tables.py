@@ -249,7 +249,8 @@ class Job(Base):
 class Experiment(Base):
     """A candidate beside a live version: a split of the visitors (A/B), or a shadow that answers nobody.
 
-    States: running -> promoted, rolled back (it did harm), better (it won and was left to people) or stopped (by hand).
+    States: running -> promoted, rolled back (it did harm), better (it won and was left to people), overtaken (its
+    champion was replaced) or stopped (by hand).
     """
 
     __tablename__ = "experiments"

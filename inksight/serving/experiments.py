@@ -24,6 +24,7 @@ from sqlalchemy import select, update
 from inksight.errors import GateError, InksightError, UnavailableError
 from inksight.evaluation.sequential import Counts, Trial
 from inksight.registry import notes
+from inksight.registry.versions import CHAMPION, parse
 from inksight.serving.live import LiveModel
 from inksight.serving.logs import log
 from inksight.serving.sources import load_version
@@ -119,8 +120,7 @@ class Experiments:
     async def refresh(self) -> None:
         """Read what runs, drop the candidates of experiments that ended, load new ones, and decide."""
         async with self._lock:  # else the follower and a route load a candidate each, and one is never freed
-            names = {model.name for model in self._models.all()}
-            rows = {row.id: row for row in await asyncio.to_thread(self._read) if row.model in names}
+            rows = {row.id: row for row in await asyncio.to_thread(self._read)}
             for running in list(self._running.values()):
                 if running.id not in rows:
                     del self._running[running.model]
@@ -176,10 +176,38 @@ class Experiments:
         return Trial(share=experiment.share).judge(counts["champion"], counts["candidate"]).as_dict()
 
     def _read(self) -> list[Any]:
+        """Return what runs with models that are live here, and end what was overtaken."""
         storage = self._storage
         table = storage.tables.Experiment
+        live = {model.name: model for model in self._models.all()}
         with storage.database.read() as session:
-            return list(session.scalars(select(table).where(table.state == "running").order_by(table.started_at)))
+            query = select(table).where(table.state == "running", table.model.in_(live))
+            rows = list(session.scalars(query.order_by(table.started_at)))
+        return [row for row in rows if not self._overtaken(row, live[row.model])]
+
+    def _overtaken(self, row: Any, live: LiveModel) -> bool:
+        """End an experiment whose champion the alias has left: with the version that answers now nothing was compared.
+
+        The moves tell, not what is live here: this worker may be the last to follow.
+        """
+        if live.release is None:
+            return False
+        _, alias, number = parse(live.reference)
+        if number is not None:
+            return False
+        move, version = self._storage.tables.Move, self._storage.tables.VersionRow
+        query = (
+            select(move.id)
+            .join(version, version.id == move.from_id)
+            .where(move.model == row.model, move.alias == (alias or CHAMPION), move.at >= row.started_at)
+            .where(version.number == row.champion)
+        )
+        with self._storage.database.read() as session:
+            if session.scalars(query.limit(1)).first() is None:
+                return False
+        if self.end(row.id, "overtaken", self.results(row)):
+            log("the champion of an experiment was replaced", experiment=row.id, model=row.model, champion=row.champion)
+        return True
 
     async def _start(self, row: Any) -> Running | None:
         storage = self._storage

@@ -21,6 +21,7 @@ import orjson
 from sqlalchemy import delete
 from sqlalchemy.exc import DataError, IntegrityError
 
+from inksight.registry.cleanup import outdated
 from inksight.registry.database import insert_new
 from inksight.serving.inputs import Picture
 from inksight.serving.logs import log
@@ -170,7 +171,7 @@ class Journal:
         table = self._storage.tables.Prediction
         try:
             with self._storage.database.write() as session:
-                session.execute(delete(table).where(table.at < oldest))
+                session.execute(delete(table).where(outdated(oldest)))
         except Exception as error:  # noqa: BLE001  (the next hour brings another try; answers must be written on)
             log("old predictions could not be deleted", level=logging.WARNING, reason=str(error)[:300])
 

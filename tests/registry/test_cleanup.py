@@ -13,7 +13,7 @@ from sqlalchemy import delete, select, update
 import inksight.registry.leases as leases_module
 from inksight.errors import ConflictError, UsageError
 from inksight.registry import Registry
-from inksight.registry.tables import LeaseRow, Prediction, VersionRow, now
+from inksight.registry.tables import Experiment, LeaseRow, Prediction, VersionRow, now
 from tests.registry.conftest import Make
 
 
@@ -197,3 +197,26 @@ def test_failed_runs_and_old_logs(store: Registry) -> None:
     assert left == ["done/bundle/model.json", "done/history.jsonl", "running/settings.json"]
     with store.database.read() as session:
         assert [row.id for row in session.scalars(select(Prediction))] == ["0"]
+
+
+def test_what_a_running_experiment_counts_is_kept(any_store: Registry) -> None:
+    def left() -> set[str]:
+        any_store.clean(logs_older_than=timedelta(days=7))
+        with any_store.database.read() as session:
+            return set(session.scalars(select(Prediction.id)))
+
+    with any_store.database.write() as session:
+        began = now() - timedelta(days=9)
+        session.add(Experiment(id="e", model="a", mode="split", champion=1, candidate=2, share=0.5, started_at=began))
+        for model in ("a", "b"):
+            for days in (1, 8, 10):
+                session.add(
+                    Prediction(
+                        id=f"{model}{days}", at=now() - timedelta(days=days), model=model, version="1", label="cat",
+                        confidence=1.0, input_sha256="0" * 64,
+                    )
+                )  # fmt: skip
+    assert left() == {"a1", "a8", "b1"}
+    with any_store.database.write() as session:
+        session.get_one(Experiment, "e").state = "stopped"
+    assert left() == {"a1", "b1"}

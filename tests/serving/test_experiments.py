@@ -229,6 +229,31 @@ def test_a_shadow_must_see_what_the_champion_sees(
     assert doodle.get("/v1/experiments", headers=headers).json()["experiments"] == []
 
 
+def test_an_experiment_ends_with_its_champion(
+    doodle: TestClient,
+    two_versions: registry.Registry,  # noqa: F811
+    real_bundle: Path,  # noqa: F811
+) -> None:
+    headers = bearer("experiments")
+    number = start(doodle, headers, auto_promote=True).json()["id"]
+    two_versions.register(real_bundle, "doodle")
+    two_versions.promote("doodle", 3, force=True)
+
+    def found() -> Any:
+        return doodle.get(f"/v1/experiments/{number}", headers=headers).json()
+
+    wait_for(lambda: found()["state"] == "overtaken")
+    assert found()["results"]["champion"]["total"] == 0
+    wait_for(lambda: ask(doodle)["model"]["version"] == "3")
+    again = start(doodle, headers).json()
+    assert (again["champion"], again["state"]) == (3, "running")
+    two_versions.promote("doodle", 1, alias="elsewhere", force=True)
+    two_versions.promote("doodle", 2, alias="elsewhere", force=True)
+    time.sleep(0.5)
+    number = again["id"]
+    assert found()["state"] == "running", "what other aliases mean concerns it not"
+
+
 def test_wrong_experiments_are_refused(doodle: TestClient) -> None:
     headers = bearer("experiments")
     check_error(start(doodle, headers, candidate=9), 404)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from sqlalchemy import select
 from inksight import registry
 from inksight.errors import AwayError, UnavailableError
 from inksight.registry import corrections as review
-from inksight.registry.tables import Correction, Prediction
+from inksight.registry.tables import Correction, Experiment, Prediction
 from inksight.serving import create_app
 from inksight.serving.services import Services
 from inksight.settings import ServeSettings
@@ -275,3 +276,25 @@ def test_old_predictions_are_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "FIRST_PRUNE", 0.0)
     with serving(log_days=30) as client:
         wait_for(lambda: not rows(Prediction))
+
+
+def test_what_a_running_experiment_counts_is_not_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving() as client:
+        ask(client)
+    opened = registry.open()
+    with opened.database.write() as session:
+        [row] = session.scalars(select(Prediction))
+        row.at -= timedelta(days=100)
+        began = row.at - timedelta(days=1)
+        session.add(
+            Experiment(id="e", model=row.model, mode="split", champion=1, candidate=2, share=0.5, started_at=began)
+        )
+        session.add(
+            Prediction(
+                id="x", at=row.at, model="other", version="1", label="cat", confidence=1.0, input_sha256="0" * 64
+            )
+        )
+    opened.close()
+    monkeypatch.setattr("inksight.serving.journal.FIRST_PRUNE", 0.0)
+    with serving(log_days=30):
+        wait_for(lambda: [row.model for row in rows(Prediction)] == ["halves"])

@@ -112,6 +112,8 @@ def _start(shared: Services, wanted: NewExperiment, holder: Holder) -> str:
         raise ConflictError(f"{live.name!r} is not served from the registry", hint="Register it: inksight models push.")
     if not shared.settings.log_predictions:
         raise ConflictError("predictions are not logged, so nothing could be learnt", hint="Serve --log-predictions.")
+    if str(shared.storage.registry.find(live.reference).number) != live.version:
+        raise ConflictError(f"{live.reference!r} has just moved", hint="Try again in a moment.")
     candidate = shared.storage.registry.find(f"{wanted.model}:{wanted.candidate}")
     if str(candidate.number) == live.version:
         raise ConflictError(f"{candidate.ref} is what answers already", hint="Name another version.")
