@@ -108,10 +108,16 @@ def _parity(description: Mapping[str, Any]) -> str:
     parity = description.get("parity", {})
     if "max_difference" not in parity:
         return ""
-    kind = "real" if parity["real"] else "made"
+    samples = parity["samples"]
+    made = parity.get("made", 0 if parity["real"] else samples)
+    kind = f"{samples:,} {'made' if made else 'real'} images"
+    if 0 < made < samples:
+        kind = f"{samples:,} images ({samples - made:,} real, {made:,} made)"
+    precision = description["precision"]
+    lossy = "" if precision == "float32" else f" It is {precision} on purpose; its accuracy is what counts."
     return (
-        f"`model.onnx` and PyTorch were compared on {parity['samples']:,} {kind} images: probabilities differ by "
-        f"at most {parity['max_difference']:.1e}, {parity['top1_changes']} first answers differ."
+        f"`model.onnx` and PyTorch were compared on {kind}: probabilities differ by "
+        f"at most {parity['max_difference']:.1e}, {parity['top1_changes']} first answers differ.{lossy}"
     )
 
 

@@ -1,7 +1,7 @@
 """Do two forms of one classifier say the same? Asked of every export before it is written.
 
-An exact export (float32) may differ by 1e-4 in any probability and in none of its first answers. Lossy ones (float16,
-int8, pruned) are not judged here but measured on labelled images (exporting.py).
+An exact export (float32) may differ by 1e-4 in any probability and in none of its first answers. Of lossy ones
+(float16, int8) the difference is only told; they are judged by their accuracy on labelled images (comparing.py).
 """
 
 from __future__ import annotations

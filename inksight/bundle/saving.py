@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 import os
 import platform
 import secrets
@@ -31,7 +32,7 @@ from inksight.bundle.card import model_card
 from inksight.bundle.classifier import Classifier
 from inksight.bundle.description import FORMAT, FORMAT_VERSION, check
 from inksight.bundle.graph import to_onnx
-from inksight.bundle.loading import load, torch_runner
+from inksight.bundle.loading import load, onnx_runner, torch_runner
 from inksight.bundle.network import Network, changed_shapes, fresh_model, load_model
 from inksight.bundle.parity import SAMPLES, Parity, batched, compare, made_images, require
 from inksight.errors import BundleError, ConflictError
@@ -65,13 +66,14 @@ def save(
     {"name", "options"} in the registry of models; layers that became smaller by pruning are noted. It is copied, not
     changed. `preprocessing`: a Preprocess description plus "kind" ("drawing" or "photo"). `dataset`: name, sha256,
     licence, source, counts. `metrics`: an Evaluation's summary. `samples`: real images uint8 (N, H, W[, 3]) for the
-    parity check, of which 1,000 are used; made ones without.
+    parity check, of which 1,000 are used; made ones fill up what is missing.
 
     `storage` is the number format of model.safetensors. With "float16" (half the size) the model is rounded to it
     before anything is compared or exported, so that both files hold the same numbers.
 
-    `convert` turns the exact ONNX graph, once it has passed, into the one of `precision` that is shipped. `judge` is
-    called with the finished bundle, loaded, and returns its metrics; what it raises ends the saving.
+    `convert` turns the exact ONNX graph, once it has passed, into the one of `precision` that is shipped; how far that
+    one is from the model is recorded, not judged. `judge` is called with the finished bundle, loaded, and returns its
+    metrics; what it raises ends the saving.
 
     Raises BundleError when model.onnx is not the same classifier as the model (a probability differs by more than
     1e-4 or one first answer of 1,000 changes) or the model cannot be built again from its description; ConflictError
@@ -114,15 +116,20 @@ def save(
             for key, value in model.state_dict().items()
         }
     )
-    images = parity_images(description, samples)
+    images, made = parity_images(description, samples)
+    real = made < len(images)
+    expected = batched(torch_runner(network), images)
     with new_folder(target) as temporary:
         description["parity"] = asdict(Parity(0, False, 0.0, 0))
         write_files(temporary, description, weights, to_onnx(network, description))
-        parity = _check_whole(temporary, network, images, real=samples is not None)
-        description["parity"] = asdict(parity)
+        parity = _check_whole(temporary, expected, images, real=real)
         graph = (temporary / "model.onnx").read_bytes()
         if convert is not None:
             graph, description["precision"] = convert(graph, description), precision
+            parity = compare(expected, batched(onnx_runner(graph, 1, str(target)), images), real=real)
+            if not math.isfinite(parity.max_difference):
+                raise BundleError(f"the {precision} graph refused: some of its answers are no numbers")
+        description["parity"] = asdict(parity) | {"made": made}
         write_files(temporary, description, weights, graph)
         if judge is not None:
             description["metrics"] = dict(judge(load(temporary)))
@@ -130,16 +137,20 @@ def save(
     return target
 
 
-def parity_images(description: Mapping[str, Any], samples: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
-    """Return the 1,000 images that an export is judged on, spread evenly over `samples` where they are given."""
+def parity_images(description: Mapping[str, Any], samples: NDArray[np.uint8] | None) -> tuple[NDArray[np.uint8], int]:
+    """Return the 1,000 images that an export is judged on, and how many of them are made.
+
+    They are spread evenly over `samples`; where those are fewer, made ones follow them.
+    """
     shape = tuple(description["preprocessing"]["input_shape"])
     if samples is None:
-        return made_images(shape)
+        return made_images(shape), SAMPLES
     if samples.shape[1:] != shape or samples.dtype != np.uint8 or len(samples) == 0:
         raise BundleError(f"samples {samples.dtype} {samples.shape} are not uint8 (N, {', '.join(map(str, shape))})")
-    if len(samples) <= SAMPLES:
-        return samples
-    return samples[np.linspace(0, len(samples) - 1, SAMPLES).astype(np.int64)]
+    missing = SAMPLES - len(samples)
+    if missing > 0:
+        return np.concatenate([samples, made_images(shape, missing)]), missing
+    return samples[np.linspace(0, len(samples) - 1, SAMPLES).astype(np.int64)], 0
 
 
 def write_files(folder: Path, description: dict[str, Any], weights: bytes, graph: bytes) -> None:
@@ -198,9 +209,8 @@ def remove_halves(target: Path) -> None:
         shutil.rmtree(half, ignore_errors=True)
 
 
-def _check_whole(folder: Path, network: Network, images: NDArray[np.uint8], *, real: bool) -> Parity:
-    """Read the written bundle back both ways and compare with the model in memory."""
-    expected = batched(torch_runner(network), images)
+def _check_whole(folder: Path, expected: NDArray[np.float32], images: NDArray[np.uint8], *, real: bool) -> Parity:
+    """Read the written bundle back both ways and compare with what the model in memory answered to `images`."""
     parity = compare(expected, load(folder).predict_proba(images), real=real)
     require(parity, "the export to ONNX is")
     few = images[:16]

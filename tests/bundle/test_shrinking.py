@@ -24,7 +24,9 @@ from inksight.bundle.comparing import spread
 from inksight.bundle.compressing import compress
 from inksight.bundle.exporting import FORMATS, export
 from inksight.bundle.network import Network
+from inksight.bundle.parity import batched, compare
 from inksight.bundle.pruning import distill, prune
+from inksight.bundle.saving import parity_images
 from inksight.bundle.timing import ROUNDS, take_turns
 from inksight.cli import app
 from inksight.data.dataset import Dataset, DatasetWriter, open_dataset
@@ -191,6 +193,52 @@ def test_an_int8_bundle_loads_like_any_other(trained: Classifier, dataset: Datas
     np.testing.assert_allclose(exact, trained.predict_proba(images), atol=1e-5)
     again = export(small, "onnx", tmp_path / "again.onnx", data=dataset)
     assert again["max_difference"] < 1e-4
+
+
+@pytest.mark.parametrize("precision", ["int8", "float16"])
+def test_a_quantised_bundle_tells_how_far_its_own_graph_is_off(
+    trained: Classifier, dataset: Dataset, tmp_path: Path, precision: str
+) -> None:
+    compress(trained, tmp_path / "small", dataset, CompressSettings(quantize=precision))
+    small = load(tmp_path / "small")
+    images, made = parity_images(small.description, dataset.images("val")[:])
+    measured = compare(
+        batched(load(tmp_path / "small", runtime="torch").predict_proba, images),
+        batched(small.predict_proba, images),
+        real=True,
+    )
+    parity = small.description["parity"]
+    assert parity["max_difference"] == pytest.approx(measured.max_difference, abs=1e-5)
+    assert parity["max_difference"] > 1e-5
+    assert (parity["samples"], parity["top1_changes"]) == (1000, measured.top1_changes)
+    card = (tmp_path / "small" / "README.md").read_text()
+    assert f"1,000 images ({1000 - made} real, {made} made)" in card
+    assert f"{parity['max_difference']:.1e}" in card
+    assert f"{precision} on purpose" in card
+
+
+def test_a_conversion_to_no_numbers_is_refused(trained: Classifier, tmp_path: Path) -> None:
+    def broken(graph: bytes, description: Any) -> bytes:
+        model = onnx.load_from_string(graph)
+        for tensor in model.graph.initializer:
+            values = onnx.numpy_helper.to_array(tensor)
+            if values.dtype == np.float32 and values.ndim >= 2:
+                tensor.CopyFrom(onnx.numpy_helper.from_array(np.full_like(values, np.nan), tensor.name))
+        written: bytes = model.SerializeToString()
+        return written
+
+    description = trained.description
+    with pytest.raises(BundleError, match="no numbers"):
+        save(
+            tmp_path / "broken",
+            trained.module(),
+            architecture=description["architecture"],
+            classes=trained.classes,
+            preprocessing=description["preprocessing"] | {"kind": "drawing"},
+            precision="float16",
+            convert=broken,
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_pruning_makes_the_net_smaller_and_keeps_it_good(trained: Classifier, dataset: Dataset, tmp_path: Path) -> None:
