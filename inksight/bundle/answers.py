@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inksight.bundle.classifier import Classifier
+from inksight.bundle.classifier import Classifier, require_numbers
 from inksight.bundle.inputs import drawings_to_images, read_file, to_input
 from inksight.drawing import is_dot
 from inksight.errors import InksightError, NotFoundError, UsageError
@@ -82,12 +82,18 @@ def answer(
 
 def _answer(model: Classifier, items: list[_Item], top: int, unsure_below: float) -> Iterator[Answer]:
     images = [item.image for item in items if item.image is not None]
-    best = iter(model.top(model.predict_proba(np.stack(images)), top) if images else [])
+    rows: Iterator[NDArray[np.float32]] = iter(model.predict_proba(np.stack(images)) if images else ())
     for item in items:
         if item.image is None:
             yield Answer(item.file, item.item, error=item.error)
             continue
-        predictions = tuple(next(best))
+        row = next(rows)
+        try:
+            require_numbers(row, model.name)
+        except InksightError as error:
+            yield Answer(item.file, item.item, error=error)
+            continue
+        predictions = tuple(model.top(row[None], top)[0])
         unsure = predictions[0][1] < unsure_below or item.dot or not item.image.any()
         yield Answer(item.file, item.item, predictions, unsure)
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from inksight.bundle.inputs import drawings_to_images, to_images
 from inksight.bundle.parity import Predict
+from inksight.errors import BundleError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,6 +31,15 @@ if TYPE_CHECKING:
 # Pixels per call of the runtime: 83 drawings or one photo of 224x224. Larger batches fall out of the processor's cache:
 # a shallow model answers 15,000 drawings/s on one core in batches of 64, 3,700 in batches of 5,000.
 _PIXELS = 2**16
+
+
+def require_numbers(probabilities: NDArray[np.float32], name: str) -> None:
+    """Raise BundleError unless every probability is a finite number: NaN would pass for a sure answer."""
+    if not np.isfinite(probabilities).all():
+        raise BundleError(
+            f"the model {name!r} answers with no number (NaN or infinite)",
+            hint="Its weights are damaged or outgrew their number format; use another version.",
+        )
 
 
 class Classifier:
@@ -67,8 +77,13 @@ class Classifier:
         return np.concatenate([self._run(images[i : i + self._chunk]) for i in range(0, len(images), self._chunk)])
 
     def predict(self, images: Any) -> list[str]:
-        """Return the most probable class of each image; `images` as in `predict_proba`."""
-        return [self.classes[index] for index in self.predict_proba(images).argmax(axis=1)]
+        """Return the most probable class of each image; `images` as in `predict_proba`.
+
+        Raises BundleError when the model's answer is no number, of which none is the largest.
+        """
+        probabilities = self.predict_proba(images)
+        require_numbers(probabilities, self.name)
+        return [self.classes[index] for index in probabilities.argmax(axis=1)]
 
     def predict_strokes(self, drawings: Sequence[Any]) -> list[str]:
         """Return the most probable class of each drawing, given as strokes [[xs, ys], ...], raw or simplified.

@@ -7,6 +7,7 @@ import json
 import pickle
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,13 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
 
-from inksight.bundle import load
+from inksight.bundle import Classifier, load
 from inksight.bundle.answers import answer
 from inksight.bundle.inputs import drawings_to_images, open_picture, to_input
 from inksight.cli import app
 from inksight.data.photos import decode
 from inksight.drawing.render import render
-from inksight.errors import DrawingError, NotFoundError, UsageError
+from inksight.errors import BundleError, DrawingError, NotFoundError, UsageError
 from inksight.workspace import workspace
 from tests.bundle.conftest import CLASSES
 
@@ -219,6 +220,29 @@ def test_a_lone_dot_is_unsure_as_at_the_service(saved: Path, tmp_path: Path) -> 
     taps = [[[[5], [5]]], [[[5, 7, 6], [5, 8, 8]]], [[[5, 9], [5, 5]]], [[[5], [5]], [[90], [90]]]]
     file.write_text("\n".join(json.dumps(tap) for tap in taps))
     assert [one.unsure for one in answer(model, [str(file)], unsure_below=0.0)] == [True, True, False, False]
+
+
+def test_an_answer_that_is_no_number_is_an_error(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Classifier.predict_proba
+
+    def with_nan(self: Classifier, images: Any) -> NDArray[np.float32]:
+        answers = honest(self, images).copy()
+        answers[1] = np.nan
+        return answers
+
+    monkeypatch.setattr(Classifier, "predict_proba", with_nan)
+    file = tmp_path / "three.npy"
+    np.save(file, np.zeros((3, 28, 28), np.uint8))
+    first, second, third = answer(load(saved), [str(file)])
+    assert (first.error, third.error) == (None, None)
+    assert isinstance(second.error, BundleError)
+    assert second.predictions == ()
+    done = runner.invoke(app, ["predict", str(saved), str(file)])
+    assert done.exit_code == 2
+    assert "three.npy:2: the model" in done.stderr
+    assert "nan" not in done.stdout
+    with pytest.raises(BundleError, match="no number"):
+        load(saved).predict(np.zeros((3, 28, 28), np.uint8))
 
 
 def test_a_misspelt_run_is_answered_with_the_nearest() -> None:
