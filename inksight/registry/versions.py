@@ -122,9 +122,11 @@ def lock_model(session: Session, name: str) -> Model:
 
 
 def register(store: Store, folder: Path, name: str, *, parent: str | None = None, note: str = "") -> Version:
-    """Upload a bundle as the next version of `name`; raises BundleError when the folder is not a sound bundle."""
+    """Upload a bundle as the next version of `name`; raises BundleError unless it is sound and its graph answers."""
     from inksight.bundle.description import FILES, describe
     from inksight.bundle.files import MEMBERS, check_folder
+    from inksight.bundle.loading import load
+    from inksight.bundle.selftest import self_test
 
     check_name(name)
     folder = Path(folder)
@@ -134,6 +136,8 @@ def register(store: Store, folder: Path, name: str, *, parent: str | None = None
     for file in FILES:
         if files[file]["sha256"] != description["files"][file]["sha256"]:
             raise BundleError(f"{folder}: {file} is not the file that model.json describes")
+    # The gates read what model.json says of the graph; only the graph itself tells whether it works.
+    self_test(load(folder))
     if parent is not None:
         parent = find(store, parent).ref
     location = f"models/{name}/{now():%Y%m%d-%H%M%S}-{secrets.token_hex(6)}"

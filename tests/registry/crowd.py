@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import onnxruntime  # noqa: F401 - here, once, and not in each of the children that die
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 

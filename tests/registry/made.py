@@ -1,11 +1,16 @@
-"""Bundles as the registry sees them: right names, a valid model.json, and bytes instead of a network."""
+"""Bundles as the registry sees them: a valid model.json, a graph that answers, and bytes instead of weights."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
 CLASSES = ("cat", "dog", "sun")
 
@@ -18,11 +23,17 @@ def make_bundle(
     dataset: str = "a" * 64,
     split: str = "test",
     salt: str = "",
+    weight: float = 0.01,
     **changes: Any,
 ) -> Path:
-    """Write a bundle with these metrics; `salt` makes its bytes differ, `changes` replaces keys of model.json."""
+    """Write a bundle with these metrics; `salt` makes its bytes differ, `changes` replaces keys of model.json.
+
+    `weight` is what the graph makes of brightness: NaN gives one that answers nothing.
+    """
     folder.mkdir(parents=True)
-    contents = {"model.safetensors": f"weights {salt}".encode() * 50, "model.onnx": f"graph {salt}".encode() * 30}
+    header = json.dumps({"__metadata__": {"salt": salt}}).encode()
+    graph = make_graph(changes.get("classes", CLASSES), salt, weight)
+    contents = {"model.safetensors": len(header).to_bytes(8, "little") + header, "model.onnx": graph}
     metrics: dict[str, Any] = {}
     if accuracy is not None:
         each = dict.fromkeys(CLASSES, accuracy) | (per_class or {})
@@ -54,3 +65,24 @@ def make_bundle(
     (folder / "model.json").write_text(json.dumps(description))
     (folder / "README.md").write_text("# made\n")
     return folder
+
+
+def make_graph(classes: Sequence[str], salt: str = "", weight: float = 0.01) -> bytes:
+    """Return an ONNX graph that finds the classes more or less likely by how bright an image is."""
+    weights = np.linspace(-weight, weight, len(classes), dtype=np.float32)[None]
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["images"], ["grey"], to=TensorProto.FLOAT),
+            helper.make_node("Flatten", ["grey"], ["flat"]),
+            helper.make_node("ReduceMean", ["flat", "axis"], ["mean"], keepdims=1),
+            helper.make_node("MatMul", ["mean", "weights"], ["logits"]),
+            helper.make_node("Softmax", ["logits"], ["probabilities"]),
+        ],
+        "made",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", 28, 28])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(classes)])],
+        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(np.array([1]), "axis")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10, doc_string=salt)
+    written: bytes = onnx.ModelProto.SerializeToString(model)
+    return written

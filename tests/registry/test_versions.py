@@ -145,6 +145,14 @@ def test_an_unsound_bundle_is_refused(store: Registry, make: Make) -> None:
         store.register(make(), "a", parent="b:1")
 
 
+def test_a_bundle_whose_graph_gives_no_probabilities_is_refused(store: Registry, make: Make) -> None:
+    """Whatever its model.json says of parity: sizes and checksums are right."""
+    with pytest.raises(BundleError, match="failed its self-test: its answers are not probabilities"):
+        store.register(make(weight=float("nan")), "a")
+    with store.database.read() as session:
+        assert session.scalars(select(VersionRow)).all() == []
+
+
 class Failing(Artifacts):
     """Storage that breaks, or corrupts, at one file."""
 

@@ -190,8 +190,12 @@ def test_swaps_under_load_lose_no_request(two_versions: registry.Registry) -> No
     assert len(seen) > 50
 
 
-def test_a_version_that_cannot_be_served_never_becomes_live(two_versions: registry.Registry, tmp_path: Path) -> None:
-    broken = two_versions.register(make_broken_bundle(tmp_path / "broken"), "doodle")
+def test_a_version_that_cannot_be_served_never_becomes_live(
+    two_versions: registry.Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as unasked:  # a registry of before versions were tested
+        unasked.setattr("inksight.bundle.selftest.self_test", lambda classifier: 0.0)
+        broken = two_versions.register(make_broken_bundle(tmp_path / "broken", weight=float("nan")), "doodle")
     with TestClient(create_app(ServeSettings(follow_seconds=0.05), models=["doodle"])) as client:
         ready(client)
         two_versions.promote("doodle", broken.number, force=True)
