@@ -1,7 +1,7 @@
 """model.json: what a bundle holds, read from a file that may have been written by anyone.
 
-`check` is the schema: every key that loading relies on, its type and its range. Everything else in the file (metrics,
-settings, provenance) is carried along for people and other rooms and is not interpreted here.
+`check` is the schema: every key that loading, the card or a list of versions relies on, its type and its range. What
+else is in the file (settings, provenance, further metrics) is carried along and not interpreted here.
 
 Not guaranteed: that the metrics are true. Only the files' checksums are verified, and those only against model.json
 itself: they find damage and mix-ups, not a forger who rewrites both. What a forger cannot do is run code (files.py).
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,15 @@ def check(value: Any, where: str = "bundle") -> dict[str, Any]:
     root.require(
         "format_version", version <= FORMAT_VERSION, f"is {version}, newer than this Inksight knows ({FORMAT_VERSION})"
     )
-    root.text("name", 200)
+    title = root.text("name", 200)
+    # It becomes the default name of exported files.
+    root.require("name", not re.search(r"^\.|[/\\]", title), "must be a name, not a path")
     root.choice("kind", KINDS)
     root.choice("precision", PRECISIONS)
 
     classes = root.items("classes", 1, 65_536)
     root.require("classes", all(isinstance(c, str) and 0 < len(c) <= 200 for c in classes), "must be non-empty texts")
+    root.require("classes", all(map(is_printable, classes)), "holds a name with control characters or half characters")
     root.require("classes", len(set(classes)) == len(classes), "holds the same class twice")
 
     architecture = root.object("architecture")
@@ -76,6 +80,8 @@ def check(value: Any, where: str = "bundle") -> dict[str, Any]:
     architecture.object("options")
     shapes = architecture.value.get("shapes", {})
     architecture.require("shapes", isinstance(shapes, dict), "must be an object")
+    if architecture.value.get("parameters") is not None:
+        architecture.integer("parameters", 0, 2**53)
 
     preprocessing = root.object("preprocessing")
     image = preprocessing.integers("input_shape", 1, 8192)
@@ -99,9 +105,48 @@ def check(value: Any, where: str = "bundle") -> dict[str, Any]:
         entry = files.object(file)
         entry.integer("bytes", 1, 2**40)
         entry.require("sha256", _SHA256.fullmatch(entry.text("sha256", 64)) is not None, "is not a SHA-256 in hex")
-    for key in ("metrics", "dataset", "settings", "provenance", "parity"):
+    for key in ("metrics", "dataset", "settings", "provenance", "parity", "code"):
         root.require(key, isinstance(value.get(key, {}), dict), "must be an object")
+    _check_metrics(_Reader(value.get("metrics", {}), f"{root.place}: 'metrics'"))
+    parity = _Reader(value.get("parity", {}), f"{root.place}: 'parity'")
+    for key in parity.value:
+        if key != "real":
+            parity.number(key)
+    parity.require("real", not parity.value or isinstance(parity.value.get("real"), bool), "must be true or false")
+    dataset = _Reader(value.get("dataset", {}), f"{root.place}: 'dataset'")
+    for key in ("name", "sha256"):
+        if dataset.value.get(key) is not None:
+            dataset.text(key, 1000)
+    for key, kind in (("limits", str), ("derived", dict)):
+        items = value.get(key, [])
+        ok = isinstance(items, list) and all(isinstance(item, kind) for item in items)
+        root.require(key, ok, f"must be a list of {'texts' if kind is str else 'objects'}")
     return dict(value)
+
+
+def is_printable(text: str) -> bool:
+    """Tell whether a terminal and UTF-8 can show a text: no control characters, no lone halves of a character."""
+    return not any(unicodedata.category(sign) in ("Cc", "Cs") for sign in text)
+
+
+def _check_metrics(metrics: _Reader) -> None:
+    """Check the numbers of an evaluation that lists, cards and gates read; one that was not measured may be missing."""
+    metrics.measure("accuracy")
+    metrics.interval("accuracy_interval")
+    if metrics.value.get("samples") is not None:
+        metrics.integer("samples", 0, 2**53)
+    if metrics.value.get("split") is not None:
+        metrics.text("split", 100)
+    per_class = _Reader(metrics.value.get("per_class") or {}, f"{metrics.place}: 'per_class'")
+    for name in per_class.value:
+        row = per_class.object(name)
+        row.measure("accuracy")
+        row.interval("interval")
+        row.integer("samples", 0, 2**53)
+    if metrics.value.get("worst_class"):
+        worst = metrics.object("worst_class")
+        worst.text("class", 200)
+        worst.number("accuracy")
 
 
 class _Reader:
@@ -124,6 +169,7 @@ class _Reader:
     def text(self, key: str, longest: int) -> str:
         text = self.value.get(key)
         self.require(key, isinstance(text, str) and 0 < len(text) <= longest, f"must be a text of 1 to {longest} signs")
+        self.require(key, is_printable(str(text)), "holds control characters or half characters")
         return str(text)
 
     def choice(self, key: str, choices: tuple[str, ...]) -> str:
@@ -134,6 +180,21 @@ class _Reader:
         number = self.value.get(key)
         self.require(key, _is_integer(number, low, high), f"must be a whole number from {low} to {high}")
         return int(self.value[key])
+
+    def number(self, key: str) -> None:
+        self.require(key, _is_number(self.value.get(key)), "must be a finite number")
+
+    def measure(self, key: str) -> None:
+        """Check a share of samples, which may be missing."""
+        share = self.value.get(key)
+        self.require(key, share is None or (_is_number(share) and 0 <= share <= 1), "must be a number from 0 to 1")
+
+    def interval(self, key: str) -> None:
+        pair = self.value.get(key)
+        ok = pair is None or (
+            isinstance(pair, list) and len(pair) == 2 and all(n is None or _is_number(n) for n in pair)
+        )
+        self.require(key, ok, "must be two numbers")
 
     def items(self, key: str, shortest: int, longest: int) -> list[Any]:
         items = self.value.get(key)
