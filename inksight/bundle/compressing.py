@@ -18,7 +18,7 @@ from inksight.bundle.pruning import distill, prune
 from inksight.bundle.quantizing import to_float16, to_int8
 from inksight.bundle.saving import save
 from inksight.data.dataset import Dataset
-from inksight.errors import GateError, UsageError
+from inksight.errors import ConflictError, GateError, UsageError
 from inksight.settings import CompressSettings
 
 _TIMED = 256
@@ -30,6 +30,7 @@ def compress(
     data: Dataset,
     settings: CompressSettings | None = None,
     *,
+    force: bool = False,
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Write a smaller bundle to `out` and return a report: sizes, parameters, accuracy and speed before and after.
@@ -37,9 +38,17 @@ def compress(
     `data` is the dataset the model was trained on: training images to learn and calibrate from, validation images to
     compare on, test images for the new bundle's metrics. `progress` gets a line per step.
     Raises UsageError when there is nothing to do or the data do not fit, GateError when accuracy drops too far,
-    BundleError when the architecture cannot be pruned. Nothing is written then.
+    BundleError when the architecture cannot be pruned, ConflictError when `out` is the model itself, or exists and not
+    `force`. Nothing is written then.
     """
     settings = settings or CompressSettings()
+    target = Path(out)
+    if target.resolve() == model.folder.resolve():
+        raise ConflictError(f"{str(target)!r} is the model itself", hint="Choose another folder with --out.")
+    if target.exists() and not force:
+        raise ConflictError(
+            f"{str(target)!r} exists", hint="Choose another folder with --out, or --force to replace the bundle there."
+        )
     if not settings.prune and settings.quantize == "none":
         raise UsageError("nothing to do", hint="Give --prune SHARE, --quantize int8 or float16, or both.")
     check_classes(model, data)

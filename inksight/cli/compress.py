@@ -19,13 +19,12 @@ def compress(
     model: ModelArgument,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FOLDER", help="The new bundle; default: <folder>-small beside the old one."
-        ),
+        typer.Option("--out", "-o", metavar="FOLDER", help="The new bundle; default: <name>-small here."),
     ] = None,
     data: Annotated[
         str, typer.Option("--data", metavar="DATA", help="The dataset it was trained on; default: found by its name.")
     ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there; never the model.")] = False,
     json: JsonFlag = False,
     options: dict[str, Any] = {},  # noqa: B006 - filled in by settings_options
     config: Path | None = None,
@@ -42,9 +41,9 @@ def compress(
     from inksight.evaluation.run import find_dataset
 
     classifier = inksight.load(model)
-    target = out or classifier.folder.with_name(f"{classifier.folder.name}-small")
+    target = out or Path(f"{classifier.name}-small")
     with open_dataset(find_dataset(data or None, classifier)) as dataset:
-        report = run(classifier, target, dataset, settings, progress=say)
+        report = run(classifier, target, dataset, settings, force=force, progress=say)
     if json:
         print_json(report)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -278,6 +279,29 @@ def test_too_large_a_drop_is_refused_and_nothing_written(trained: Classifier, da
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UsageError, match="nothing to do"):
         compress(trained, tmp_path / "small", dataset)
+
+
+def test_no_bundle_is_replaced_unasked(
+    trained: Classifier, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Path(shutil.copytree(trained.folder, tmp_path / "own"))
+    before = (own / "model.json").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    words = ["compress", str(own), "--data", str(dataset.path), "--quantize", "float16"]
+    for more in (["--out", str(own)], ["--out", "own", "--force"]):
+        done = runner.invoke(app, [*words, *more])
+        assert isinstance(done.exception, ConflictError)
+        assert "is the model itself" in done.exception.message
+    done = runner.invoke(app, words)
+    assert done.exit_code == 0, done.output
+    small = tmp_path / f"{trained.name}-small"
+    assert describe(small)["precision"] == "float16"
+    done = runner.invoke(app, words)
+    assert isinstance(done.exception, ConflictError)
+    assert "--force" in done.exception.hint
+    assert runner.invoke(app, [*words, "--force"]).exit_code == 0
+    assert (own / "model.json").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own", small.name]
 
 
 def test_shapes_in_a_description_cannot_grow_a_layer(trained: Classifier, tmp_path: Path) -> None:
