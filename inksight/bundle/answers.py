@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,11 +180,14 @@ def _strokes(document: Any) -> Any:
 
 def _bitmaps(model: Classifier, path: str, data: bytes) -> Iterator[_Item]:
     try:
+        _check_length(data)
         # allow_pickle is False by default, but this is the one place where it must never change.
         array = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         # The first sentence: NumPy goes on with how to load a pickle all the same.
         raise UsageError(f"no array of bitmaps: {str(error).split('. ')[0]}") from None
+    if not isinstance(array, np.ndarray):
+        raise UsageError("no array of bitmaps but an archive of arrays (.npz)", hint="Save one array with numpy.save.")
     shape = model.image_shape
     if array.dtype != np.uint8 or array.ndim < 2 or int(np.prod(array.shape[1:])) != int(np.prod(shape)):
         raise UsageError(
@@ -192,3 +196,18 @@ def _bitmaps(model: Classifier, path: str, data: bytes) -> Iterator[_Item]:
         )
     for number, image in enumerate(array.reshape(-1, *shape), start=1):
         yield _Item(path, number, image)
+
+
+def _check_length(data: bytes) -> None:
+    """Raise ValueError when a .npy header claims more than the file holds: NumPy would first make room for it all."""
+    stream = io.BytesIO(data)
+    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if not data.startswith(np.lib.format.MAGIC_PREFIX):
+        return  # np.load says what it is instead
+    read = headers.get(np.lib.format.read_magic(stream))
+    if read is None:
+        raise ValueError("its version of the format is not known")
+    shape, _, dtype = read(stream)
+    claimed, held = math.prod(shape) * dtype.itemsize, len(data) - stream.tell()
+    if not dtype.hasobject and claimed > held:
+        raise ValueError(f"its header claims {claimed:,} bytes, the file holds {held:,}")

@@ -62,6 +62,8 @@ def predict(
         if one.error is not None:
             place = one.file if one.item is None else f"{one.file}:{one.item}"
             say(f"error: {place}: {one.error.message}")
+            if one.error.hint:
+                say(f"  {one.error.hint}")
     if failed:
         say(f"{len(failed)} of {len(answers)} could not be answered")
         raise typer.Exit(2)

@@ -274,6 +274,26 @@ def test_missing_files_and_empty_folders_are_reported(saved: Path, tmp_path: Pat
     assert len(given) == 2
 
 
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+def test_an_array_that_claims_more_than_its_file_holds_stops_nothing_else(
+    saved: Path, tmp_path: Path, version: tuple[int, int]
+) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((2, 28, 28), np.uint8))
+    with open(tmp_path / "b.npy", "wb") as stream:
+        np.lib.format.write_array(stream, np.zeros((1, 28, 28), np.uint8), version=version)
+    data = (tmp_path / "b.npy").read_bytes().replace(b"(1, 28, 28), }" + b" " * 12, b"(99999999999, 28, 28), }  ")
+    assert b"99999999999" in data
+    (tmp_path / "b.npy").write_bytes(data)
+    with open(tmp_path / "c.npy", "wb") as archive:
+        np.savez(archive, images=np.zeros((1, 28, 28), np.uint8))
+    done = runner.invoke(app, ["predict", str(saved), str(tmp_path)])
+    assert done.exit_code == 2
+    assert done.stdout.count(f"{tmp_path / 'a.npy'}:") == 2
+    assert "b.npy: no array of bitmaps: its header claims 78,399,999,999,216 bytes, the file holds 784" in done.stderr
+    assert "c.npy: no array of bitmaps but an archive" in done.stderr
+    assert "  Save one array with numpy.save." in done.stderr
+
+
 def test_object_arrays_are_never_unpickled(saved: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     (one,) = answer(load(saved), [str(tmp_path / "x.npy")])
