@@ -17,7 +17,7 @@ import os
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
@@ -32,9 +32,16 @@ def setting(
     at_least: float | None = None,
     at_most: float | None = None,
     more_than: float | None = None,
+    valid: Callable[[Any], bool] | None = None,
+    form: str = "",
 ) -> Any:
-    """Declare one field of a settings class: its default, its one-line documentation and its valid values."""
-    metadata = {"help": help, "choices": choices, "at_least": at_least, "at_most": at_most, "more_than": more_than}
+    """Declare one field of a settings class: its default, its one-line documentation and its valid values.
+
+    `valid` tells whether a value has the right form, and `form` says in the error what that is. A list that is not
+    empty by default must not be.
+    """
+    metadata = {"help": help, "choices": choices, "at_least": at_least, "at_most": at_most, "more_than": more_than,
+                "valid": valid, "form": form}  # fmt: skip
     if isinstance(default, list | dict):
         kind, value = type(default), default
         return dataclasses.field(default_factory=lambda: kind(value), metadata=metadata)
@@ -209,9 +216,13 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
         return
     rules, name = field.metadata, option_name(field.name)
     values = value if isinstance(value, list | tuple) else [value]
+    if not values and default_of(field):
+        raise UsageError(f"{name}: nothing is given", hint="Give at least one value, or leave the option out.")
     for item in values:
         if rules.get("choices") is not None and item not in rules["choices"]:
             raise UsageError(f"{name}: {item!r} is not valid", hint=f"Choose one of: {', '.join(rules['choices'])}")
+        if rules.get("valid") is not None and not rules["valid"](item):
+            raise UsageError(f"{name}: {item!r} is not valid", hint=f"Give {rules['form']}.")
         if rules.get("at_least") is not None and not item >= rules["at_least"]:
             raise UsageError(f"{name}: {item} is too small", hint=f"It must be at least {rules['at_least']}.")
         if rules.get("at_most") is not None and not item <= rules["at_most"]:

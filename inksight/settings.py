@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from pathlib import Path
 
 from inksight.config import Settings, setting
@@ -13,12 +15,28 @@ MOST_SEED = 2**32 - 1  # what scikit-learn takes
 MOST_THREADS = 1024  # OpenMP dies of 100,000 without a word
 
 
+def _is_origin(text: str) -> bool:
+    return re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^\s/:?#@\[\]]+)(:\d+)?", text) is not None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return text == "*" or bool(ipaddress.ip_network(text))
+    except ValueError:
+        return False
+
+
 class ServeSettings(Settings):
     """The HTTP service and its page (`inksight serve`)."""
 
     section = "serve"
 
-    host: str = setting("127.0.0.1", "Address to listen on; 0.0.0.0 lets other machines in.")
+    host: str = setting(
+        "127.0.0.1",
+        "Address to listen on; 0.0.0.0 lets other machines in.",
+        valid=bool,  # a socket takes no address for all of them
+        form="an address, such as 127.0.0.1, or 0.0.0.0 to let other machines in",
+    )
     port: int = setting(8000, "Port to listen on; 0 picks a free one.", at_least=0, at_most=65535)
     workers: int = setting(1, "Server processes that share the port.", at_least=1, at_most=64)
     top: int = setting(5, "Labels per answer when the request does not say.", at_least=1)
@@ -42,8 +60,18 @@ class ServeSettings(Settings):
         0.0, "Requests per second that one client may make of each of the --workers; 0 sets no limit.", at_least=0
     )
     rate_burst: int = setting(100, "Requests that one client may make at once, within --rate-limit.", at_least=1)
-    trusted_proxies: list[str] = setting([], "Addresses of proxies whose X-Forwarded-For names the client.")
-    cors_origins: list[str] = setting([], "Origins of other sites whose scripts may use the service.")
+    trusted_proxies: list[str] = setting(
+        [],
+        "Addresses of proxies whose X-Forwarded-For names the client.",
+        valid=_is_address,
+        form="an IP address or a network such as 10.0.0.0/8, or * for everyone",
+    )
+    cors_origins: list[str] = setting(
+        [],
+        "Origins of other sites whose scripts may use the service.",
+        valid=_is_origin,
+        form="scheme://host[:port] without a path, such as https://school.example, or * for all",
+    )
     log_days: float = setting(90.0, "Days after which logged predictions are deleted; 0 keeps them.", at_least=0)
     game_data: str = setting(
         "", "Dataset, a file or a name, whose test pictures Eye vs AI is played with; none: no such game."

@@ -9,7 +9,7 @@ import pytest
 
 from inksight.config import Settings, as_dict, resolve, setting, variable_name
 from inksight.errors import NotFoundError, UsageError
-from inksight.settings import FetchSettings, PrepareSettings, TrainSettings
+from inksight.settings import BenchSettings, FetchSettings, PrepareSettings, ServeSettings, TrainSettings
 
 
 class Sample(Settings):
@@ -104,3 +104,29 @@ def test_numbers_that_no_library_takes_are_refused(cls: type[Settings], name: st
     """Each ended in a crash: a segmentation fault of OpenMP, an OverflowError of HDF5, one of the socket."""
     with pytest.raises(UsageError, match=f"--{name}: .* is too large"):
         resolve(cls, options={name: value}, environ={})
+
+
+@pytest.mark.parametrize(
+    ("cls", "options", "said"),
+    [
+        (ServeSettings, {"host": ""}, "--host: '' is not valid"),
+        (ServeSettings, {"cors_origins": "https://school.example/"}, "--cors-origins: 'https://school.example/'"),
+        (ServeSettings, {"cors_origins": "school.example"}, "--cors-origins"),
+        (ServeSettings, {"trusted_proxies": "10.0.0.1,proxy"}, "--trusted-proxies: 'proxy'"),
+        (BenchSettings, {"batches": ""}, "--batches: nothing is given"),
+        (BenchSettings, {"threads": ","}, "--threads: nothing is given"),
+    ],
+)
+def test_values_of_the_wrong_form_are_refused(cls: type[Settings], options: dict[str, str], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(cls, options=options)
+    assert said in caught.value.message
+    assert caught.value.hint
+
+
+def test_values_of_the_right_form_pass() -> None:
+    origins = "https://school.example,http://localhost:8000,http://[::1]:80,*"
+    found = resolve(ServeSettings, options={"cors_origins": origins, "trusted_proxies": "10.0.0.0/8,::1,*"})
+    assert found.cors_origins == origins.split(",")
+    assert found.trusted_proxies == ["10.0.0.0/8", "::1", "*"]
+    assert resolve(ServeSettings, options={"cors_origins": ""}).cors_origins == []
