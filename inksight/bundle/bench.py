@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -29,10 +31,14 @@ def peak():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-import onnxruntime, onnx
+import onnx
+if sys.argv[3] == "torch":
+    import torch
+else:
+    import onnxruntime
 before = peak()
 from inksight.bundle.loading import load
-model = load(sys.argv[1])
+model = load(sys.argv[1], runtime=sys.argv[3])
 model.predict_proba(np.zeros((int(sys.argv[2]), *model.image_shape), np.uint8))
 print(json.dumps({"process_mb": peak(), "model_mb": peak() - before}))
 """
@@ -61,7 +67,8 @@ def bench(
         loaded = [load(model.folder, runtime=settings.runtime, threads=threads) for model in models]
         runs = {name: model.predict_proba for name, model in zip(names, loaded, strict=True)}
         for batch in settings.batches:
-            found = take_turns(runs, images, batch=batch, seconds=settings.seconds)
+            with torch_threads(threads) if settings.runtime == "torch" else nullcontext():
+                found = take_turns(runs, images, batch=batch, seconds=settings.seconds)
             first = found[names[0]].p50_ms
             timings += [
                 {"model": name, "threads": threads, **one.as_dict(), "times_faster": first / one.p50_ms}
@@ -69,7 +76,7 @@ def bench(
             ]
     return {
         "runtime": settings.runtime,
-        "models": [_facts(name, model, max(settings.batches)) for name, model in zip(names, models, strict=True)],
+        "models": [_facts(name, model, settings) for name, model in zip(names, models, strict=True)],
         "timings": timings,
         "agreement": _agreement(names, models, images),
     }
@@ -84,7 +91,20 @@ def unique_names(models: Sequence[Classifier]) -> list[str]:
     return folders if len(set(folders)) == len(folders) else [f"{i}: {name}" for i, name in enumerate(names, start=1)]
 
 
-def _facts(name: str, model: Classifier, batch: int) -> dict[str, Any]:
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let PyTorch compute on `count` threads (0: one per core) within the block; the number is the process's."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or os.cpu_count() or 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _facts(name: str, model: Classifier, settings: BenchSettings) -> dict[str, Any]:
     description = model.description
     return {
         "model": name,
@@ -94,13 +114,13 @@ def _facts(name: str, model: Classifier, batch: int) -> dict[str, Any]:
         "onnx_bytes": description["files"]["model.onnx"]["bytes"],
         "folder_bytes": sum(path.stat().st_size for path in model.folder.iterdir()),
         "accuracy": description.get("metrics", {}).get("accuracy"),
-        **_memory(model, batch),
+        **_memory(model, max(settings.batches), settings.runtime),
     }
 
 
-def _memory(model: Classifier, batch: int) -> dict[str, float]:
+def _memory(model: Classifier, batch: int, runtime: str) -> dict[str, float]:
     """Return the peak resident megabytes of a process that answers one batch, and the model's share of it."""
-    command = [sys.executable, "-c", _MEMORY, str(model.folder), str(batch)]
+    command = [sys.executable, "-c", _MEMORY, str(model.folder), str(batch), runtime]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BundleError(f"measuring the memory of {model.name!r} failed: {done.stderr.strip().splitlines()[-1]}")

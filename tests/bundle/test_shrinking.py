@@ -344,6 +344,21 @@ def test_bench_compares_models(trained: Classifier, saved: Path, saved_photos: P
         bench([trained, load(saved_photos)])
 
 
+def test_bench_gives_pytorch_the_threads_it_names(trained: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    had, seen = torch.get_num_threads(), []
+
+    def timed(models: Any, *rest: Any, **options: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        return take_turns(models, *rest, **options)
+
+    monkeypatch.setattr("inksight.bundle.bench.take_turns", timed)
+    report = bench([trained], BenchSettings(batches=[1], threads=[3, 2], seconds=0.05, runtime="torch"))
+    assert seen == [3, 2]
+    assert torch.get_num_threads() == had
+    # PyTorch itself takes more than ONNX Runtime with a small model in it.
+    assert report["models"][0]["process_mb"] > 150
+
+
 def test_spread_reads_evenly_spaced_rows() -> None:
     images = np.arange(10_000, dtype=np.uint32).astype(np.uint8).reshape(-1, 1, 1) * np.ones((1, 28, 28), np.uint8)
     chosen = spread(images, 100)
