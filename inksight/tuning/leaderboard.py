@@ -109,7 +109,7 @@ def choose(rows: Sequence[Row], limit_ms: float) -> dict[str, Any]:
     if others:
         nearest = max(others, key=lambda row: row["accuracy"])
         said.append(
-            f"Next within {num(limit_ms)} ms is {nearest['model']}, {_points(chosen, nearest)} lower "
+            f"Next within {num(limit_ms)} ms is {nearest['model']}, {_apart(chosen, nearest)} "
             f"(95 % interval {_reach(chosen, nearest)})."
         )
     elif len(rows) == 1:
@@ -199,6 +199,12 @@ def _what(row: Row) -> str:
 
 def _points(a: Row, b: Row) -> str:
     return f"{100 * (a['accuracy'] - b['accuracy']):.1f} points"
+
+
+def _apart(chosen: Row, other: Row) -> str:
+    """Say how far another is from the chosen one, which may be better: then it is larger, and chance explains it."""
+    lower = chosen["accuracy"] >= other["accuracy"]
+    return f"{_points(chosen, other)} lower" if lower else f"{_points(other, chosen)} higher"
 
 
 def _reach(a: Row, b: Row) -> str:

@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import TrialState
 
 from inksight.plotting import ACCENT, INK, axes, bars, png_bytes, style
-from inksight.tuning.study import Found
+from inksight.tuning.study import Found, leading
 from inksight.tuning.workers import fate
 from inksight.workspace import write_text
 
@@ -109,8 +109,9 @@ def write_report(found: Found, folder: Path) -> Path:
     lede = f"Best: trial {best.number} with {values} on the validation split. Trials: {counted}."
     if len(facts["objective"]) > 1:
         others = ", ".join(str(other.number) for other in found.front[1:])
+        first = facts["objective"][leading(facts["objective"])]
         lede = (
-            f"On the front: trial {best.number}, best by {facts['objective'][0]}, with {values} on the validation split"
+            f"On the front: trial {best.number}, best by {first}, with {values} on the validation split"
             f"{', then ' + others if others else ''}; no trial is better than these in everything. Trials: {counted}."
         )
     page = _PAGE.format(title=html.escape(f"Study {facts['study']}"), lede=html.escape(lede), body="\n".join(parts))

@@ -41,7 +41,7 @@ class Best:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found: the best trial (the first of the front when there are several objectives) and all trials."""
+    """What a search found: all trials, and the best; of a front, the one with the best answers, however slow."""
 
     study: optuna.Study
     best: Best
@@ -80,6 +80,10 @@ def tune(
         raise UsageError("--objective needs one or more different names", hint="For example: accuracy,latency")
     if not set(settings.objective) & set(CURVES):
         raise UsageError(f"--objective {','.join(settings.objective)} needs no training", hint="Add accuracy.")
+    if "/" in settings.study or "\\" in settings.study:
+        raise UsageError(
+            f"--study {settings.study!r} cannot be a folder's name", hint="Use letters, digits, '-', '_' and '.'."
+        )
     if settings.mlflow:
         check_address(settings.mlflow)
     limit = seconds(settings.timeout)
@@ -139,8 +143,14 @@ def found(study: optuna.Study) -> Found:
             hint="; ".join(reasons[:3]) or "Give it more --trials or a longer --timeout.",
         )
     front = [_best(study, trial) for trial in study.best_trials]
-    front.sort(key=lambda best: best.values[0], reverse=study.directions[0].name == "MAXIMIZE")
+    at = leading(study.user_attrs["objective"])
+    front.sort(key=lambda best: best.values[at], reverse=study.directions[at].name == "MAXIMIZE")
     return Found(study, front[0], front)
+
+
+def leading(objectives: list[str]) -> int:
+    """Return the place of the objective that ranks a front: the first that is about how good the answers are."""
+    return next(at for at, objective in enumerate(objectives) if objective in CURVES)
 
 
 def best_trial(study_name: str) -> Best:

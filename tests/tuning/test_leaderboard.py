@@ -65,6 +65,17 @@ def test_chance_alone_makes_no_equals() -> None:
     assert choose([row("large", many, size=4_000_000), row("small", few)], 50)["model"] == "large"
 
 
+def test_the_next_may_be_better_than_the_chosen_one() -> None:
+    """Chance explains that the small one is worse than the best, but not that the middle one is."""
+    small, middle = first(900), first(894)
+    small[:57] = False
+    small[900:950] = True
+    rows = [row("best", first(900), size=9_000_000), row("middle", middle, size=5_000_000), row("small", small)]
+    pick = choose(rows, 50)
+    assert pick["model"] == "small"
+    assert "is middle, 0.1 points higher (95 % interval" in pick["why"]
+
+
 def test_the_limit_on_latency() -> None:
     slow, quick = row("slow", first(950), ms=80), row("quick", first(800), ms=2)
     pick = choose([slow, quick], 50)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 from typer.testing import CliRunner
 
@@ -30,7 +31,9 @@ from inksight.tuning import best_trial, storage, trial, tune
 from inksight.tuning.report import write_report
 from inksight.tuning.spaces import load_space, parse_space, split_values
 from inksight.tuning.storage import open_storage
+from inksight.tuning.study import found as found_in
 from inksight.tuning.study import seconds
+from inksight.tuning.workers import quiet
 from tests.servers import PostgresServer, free_port
 
 
@@ -253,6 +256,18 @@ def test_accuracy_against_parameters_gives_a_front(dataset: Path, monkeypatch: p
     )
 
 
+def test_of_a_front_the_most_accurate_is_the_best() -> None:
+    """In whatever order the objectives are named."""
+    with quiet():
+        study = optuna.create_study(study_name="front", storage=open_storage(), directions=["minimize", "maximize"])
+        study.set_user_attr("objective", ["latency", "accuracy"])
+        study.set_user_attr("model", "simple_cnn")
+        for values in ([0.001, 0.5], [0.5, 0.9], [0.1, 0.8]):
+            study.add_trial(optuna.trial.create_trial(values=values))
+    assert [best.values for best in found_in(study).front] == [[0.5, 0.9], [0.1, 0.8], [0.001, 0.5]]
+    assert best_trial("front").values == [0.5, 0.9]
+
+
 def test_one_architecture_has_one_latency(dataset: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(trial, "train", planted)
     found = tune(dataset, model="simple_cnn", trials=4, epochs=2, objective=["accuracy", "latency"])
@@ -340,6 +355,8 @@ def test_a_wrong_space_is_explained(table: dict[str, Any], error: type[Exception
 def test_wrong_wishes(dataset: Path) -> None:
     with pytest.raises(UsageError, match="needs no training"):
         tune(dataset, model="simple_cnn", objective=["parameters"])
+    with pytest.raises(UsageError, match="cannot be a folder's name"):
+        tune(dataset, model="simple_cnn", study="a/b")
     with pytest.raises(UsageError, match="'soon'"):
         tune(dataset, model="simple_cnn", timeout="soon")
     with pytest.raises(NotFoundError, match="unknown study 'x'"):
