@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,7 +97,8 @@ def save_png(drawn: Figure, path: str | Path, *, dpi: int = 120) -> Path:
 def png_bytes(drawn: Figure, *, dpi: int = 120) -> bytes:
     """Return a figure as PNG bytes, the same for the same figure (no time or version inside)."""
     stream = io.BytesIO()
-    with style():
+    with style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box says so, too
         drawn.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
     return stream.getvalue()
 

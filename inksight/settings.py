@@ -288,7 +288,7 @@ class CompressSettings(Settings):
     max_drop: float = setting(
         0.02, "Refuse when accuracy on validation falls by more than this (0.02: two points).", at_least=0, at_most=1
     )
-    seed: int = setting(0, "The order of training images and dropout follow from it.", at_least=0, at_most=MOST_SEED)
+    seed: int = setting(0, "The order of training images follows from it.", at_least=0, at_most=MOST_SEED)
 
 
 class PredictSettings(Settings):

@@ -48,3 +48,8 @@ def test_a_gallery_wraps_and_takes_colour() -> None:
     tall = _pixels(plotting.png_bytes(plotting.gallery(photos, list("abcde"), columns=2)))
     assert wide.shape[1] > tall.shape[1]
     assert tall.shape[0] > wide.shape[0]
+
+
+def test_a_letter_that_the_font_lacks_is_a_box_without_a_warning() -> None:
+    """Warnings are errors here."""
+    assert plotting.png_bytes(plotting.bars(["猫", "dog"], [3, 2], title="猫", label="pictures"))

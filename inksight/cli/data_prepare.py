@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,6 +45,7 @@ def prepare(
 
     Which pictures go where follows from their content and the seed; near-duplicates stay on one side.
     """
+    started = time.perf_counter()
     from inksight.data import ensure
 
     wanted = [name.strip() for name in (classes or "").split(",") if name.strip()]
@@ -64,6 +66,7 @@ def prepare(
             config=config,
             progress=Steps(),
         )
+    prepared = replace(prepared, seconds=time.perf_counter() - started)  # reading the source counts, too
     if json:
         print_json(prepared.as_dict())
     else:

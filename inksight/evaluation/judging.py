@@ -302,7 +302,8 @@ def _calibration(
         mended = calibration.apply_temperature(given[good], temperature)
         result["temperature"] = temperature
         result["error_after_temperature"] = calibration.reliability(truth[good], mended).error
-        result["log_loss_after_temperature"] = metrics.log_loss(truth[good], mended)
+        # In the type of what it stands beside: the log loss keeps away from 0 by the type's epsilon.
+        result["log_loss_after_temperature"] = metrics.log_loss(truth[good], mended.astype(given.dtype))
     return result
 
 

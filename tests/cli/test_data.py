@@ -5,9 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from inksight.cli import app
 
 
 def inksight(*words: str) -> subprocess.CompletedProcess[str]:
@@ -108,6 +115,26 @@ def test_check(tmp_path: Path) -> None:
     assert "hexagon" in done.stderr
     assert "yes" in done.stdout
     assert inksight("data", "fetch", "--classes", "cat", "--base-url", url, "--check").returncode == 0
+
+
+def test_the_time_told_is_that_of_the_whole_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from inksight.data import ensure
+
+    honest = ensure.prepare
+
+    def slow(*source: Any, **options: Any) -> Any:
+        time.sleep(1.5)  # reading and decoding, which packing does not count
+        return honest(*source, **options)
+
+    monkeypatch.setattr(ensure, "prepare", slow)
+    for index in range(12):
+        for name, grey in (("a", 10), ("b", 200)):
+            (tmp_path / "ph" / name).mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(index).integers(0, 50, (16, 16, 3), dtype=np.uint8) + np.uint8(grey)
+            Image.fromarray(pixels).save(tmp_path / "ph" / name / f"{index}.png")
+    done = CliRunner().invoke(app, ["data", "prepare", str(tmp_path / "ph"), "--image-size", "16", "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["seconds"] > 1.5
 
 
 def test_wrong_usage_exits_2_and_names_the_way_out() -> None:

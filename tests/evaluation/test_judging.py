@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from inksight.errors import DataError, UsageError
-from inksight.evaluation import judge, verdict
+from inksight.evaluation import calibration, judge, verdict
 from inksight.evaluation.metrics import per_class
 from inksight.evaluation.words import sentences
 
@@ -125,6 +125,16 @@ def test_a_model_that_never_answers_is_judged_too() -> None:
     assert m["accuracy"] == 0
     assert m["calibration"]["error"] is None
     assert all(isinstance(text, str | list) for text in sentences(m).values())
+
+
+def test_log_losses_beside_each_other_can_be_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both keep away from 0 by the epsilon of float32, in which models answer."""
+    monkeypatch.setattr(calibration, "fit_temperature", lambda *_: 1.0)
+    truth = np.array([0, 1, 1])
+    given = np.array([[1, 0], [0, 1], [1, 0]], np.float32)
+    found = judge(truth, given, ["a", "b"], validation=(truth, given))
+    after = found.metrics["calibration"]["log_loss_after_temperature"]
+    assert after == pytest.approx(found.metrics["log_loss"], abs=1e-6)
 
 
 def test_temperature_comes_from_validation_only() -> None:
