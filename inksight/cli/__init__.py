@@ -16,8 +16,11 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from inksight.cli.output import print_error, print_interrupted
-from inksight.errors import InksightError, of_system
+from inksight.cli.output import print_document, print_error, print_interrupted
+from inksight.errors import InksightError, UsageError, of_system
+
+# Wrong usage as typer itself finds it: click's UsageError, which typer brings under names that change.
+_Misused: Any = typer.BadParameter.__base__
 
 VERBS = {
     "quickstart": "Train on the embedded digits, judge, save, and draw.",
@@ -80,9 +83,15 @@ class Verbs(TyperGroup):
             formatter.write_dl(list(VERBS.items()))
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the verb; what its KeyboardInterrupt says, such as how to go on, stands behind the word."""
+        """Run the verb; what its KeyboardInterrupt says, such as how to go on, stands behind the word.
+
+        Wrong usage is told in words by typer; with --json it is a document as well.
+        """
         try:
             return super().invoke(ctx)
+        except _Misused as error:
+            print_document(UsageError(error.format_message()))
+            raise
         except KeyboardInterrupt as stop:
             print_interrupted(str(stop))
             raise typer.Exit(130) from None

@@ -23,8 +23,10 @@ StateOption = Annotated[
     str | None, typer.Option("--state", help="Only pending, accepted, relabelled or rejected ones. [default: all]")
 ]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Only corrections of this model. [default: all]")]
-Number = Annotated[int, typer.Argument(metavar="ID", help="The correction's number.", min=1)]
-Numbers = Annotated[list[int], typer.Argument(metavar="ID...", help="The corrections' numbers.", min=1)]
+_MOST = 2**63 - 1  # what a database's column holds
+
+Number = Annotated[int, typer.Argument(metavar="ID", help="The correction's number.", min=1, max=_MOST)]
+Numbers = Annotated[list[int], typer.Argument(metavar="ID...", help="The corrections' numbers.", min=1, max=_MOST)]
 Reviewer = Annotated[
     str | None, typer.Option("--reviewer", help="Who decides. [default: the name of the user who is logged in]")
 ]
@@ -34,8 +36,8 @@ Reviewer = Annotated[
 def show_list(
     state: StateOption = None,
     model: ModelOption = None,
-    after: Annotated[int, typer.Option(help="Only those with a higher number.", min=0)] = 0,
-    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 50,
+    after: Annotated[int, typer.Option(help="Only those with a higher number.", min=0, max=_MOST)] = 0,
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1, max=_MOST)] = 50,
     as_json: JsonFlag = False,
 ) -> None:
     """List corrections, the oldest first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -56,4 +56,9 @@ def parse_age(text: str) -> timedelta:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([mhdw])", text.strip().lower())
     if match is None:
         raise UsageError(f"--logs-older-than: {text!r} is not an age", hint="Write 30m, 12h, 7d or 2w.")
-    return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    try:
+        age = timedelta(**{_UNITS[match[2]]: float(match[1])})
+        _ = datetime.now(UTC) - age
+    except OverflowError:
+        raise UsageError(f"--logs-older-than: {text!r} is longer ago than there are dates") from None
+    return age

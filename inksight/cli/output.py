@@ -35,10 +35,15 @@ def print_json(value: Any) -> None:
     print(orjson.dumps(value, default=str, option=option).decode())
 
 
-def print_error(error: InksightError) -> None:
-    """Print an error: text on standard error; with --json also the document, unless a result was printed already."""
+def print_document(error: InksightError) -> None:
+    """Print an error's JSON document with --json, unless a result was printed already."""
     if "--json" in sys.argv and not _answered:
         print_json(error.as_dict())
+
+
+def print_error(error: InksightError) -> None:
+    """Print an error: text on standard error, and its document."""
+    print_document(error)
     print(f"error: {error.message}", file=sys.stderr)
     if error.hint:
         print(f"  {error.hint}", file=sys.stderr)

@@ -82,3 +82,6 @@ def test_ages() -> None:
     for text in ("7", "d", "-1d", "7y", ""):
         with pytest.raises(UsageError, match="not an age"):
             parse_age(text)
+    for text in ("99999999999999d", "3000000d"):
+        with pytest.raises(UsageError, match="longer ago than there are dates"):
+            parse_age(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import statistics
 import subprocess
@@ -51,6 +52,19 @@ def test_version() -> None:
 
 def test_unknown_verb_is_wrong_usage() -> None:
     assert run("trian").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["evaluate a --bogus", "evaluate", "models clean --keep 0", "nosuch", "corrections show 99999999999999999999"],
+)
+def test_wrong_usage_is_one_document_with_json(words: str) -> None:
+    done = run(*words.split(), "--json")
+    assert done.returncode == 2
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == "invalid"
+    assert error["message"].rstrip(".") in " ".join(done.stderr.split())
+    assert not run(*words.split()).stdout
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
