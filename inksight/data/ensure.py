@@ -12,20 +12,32 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inksight.config import as_dict, resolve
+from inksight.config import as_dict, option_name, resolve
 from inksight.data import presets
 from inksight.data.dataset import open_dataset
 from inksight.data.folder import combine, prepare_photos
-from inksight.data.listing import check_source, files, is_source, readable
+from inksight.data.listing import ARCHIVES, TABLES, check_source, files, is_source, readable
 from inksight.data.pack import Prepared, Progress, no_progress
 from inksight.data.prepare import drawing_file, prepare_digits, prepare_quickdraw
 from inksight.data.split import check_ratios
-from inksight.errors import NotFoundError, UsageError, unknown
+from inksight.errors import ConflictError, NotFoundError, UsageError, nearest, unknown
 from inksight.settings import FetchSettings, PrepareSettings
-from inksight.workspace import workspace
+from inksight.workspace import workspace, write_text
 
 if TYPE_CHECKING:
     from inksight.data.quickdraw import FileOutcome
+
+
+_SOURCES = {"photo": "photos", "quickdraw": "drawings of Quick, Draw!", "digits": "the digits"}
+_ONLY_OF = {
+    "format": ("quickdraw",),
+    "recognized_only": ("quickdraw",),
+    "center": ("quickdraw", "digits"),
+    "image_size": ("photo",),
+    "margin": ("photo",),
+    "strict": ("photo",),
+}
+"""Which kinds of sources an option of preparing is about; the others are about all."""
 
 
 def prepare(
@@ -44,17 +56,27 @@ def prepare(
     `options` are fields of PrepareSettings, `classes` and `add` choose classes, `folder` is where a preset's source
     lies (else the workspace's downloads), `out` defaults to the workspace's datasets/<name>.h5. A preset's name goes
     before a folder of that name: write ./pets for the folder. Raises NotFoundError for an unknown name (with the
-    nearest), UsageError for a choice that the source does not offer, DataError for sources that are missing or broken.
+    nearest), UsageError for a choice that the source does not offer, ConflictError where photos would take the place of
+    another dataset, DataError for sources that are missing or broken.
     """
     if source is not None and _is_photos(source):
         _check_unused(f"the photos in {str(source)!r}", add=add, folder=folder)
+        _check_options("photo", options)
         path = Path(source).expanduser()
         settings = _settings({}, config, options)
-        target = _target(out, readable(path.resolve().stem))
-        return prepare_photos(path, target, classes=classes, settings=settings, progress=progress)
+        check_source(path)
+        name = readable(path.resolve().stem)
+        target = _target(out, name)
+        if out is None:
+            _check_same(path.resolve(), target, name)
+        prepared = prepare_photos(path, target, classes=classes, settings=settings, progress=progress)
+        if target == workspace().dataset_path(name):
+            write_text(_origin(name), f"{readable(str(path.resolve()))}\n")
+        return prepared
     base = None if source is None else presets.load(str(source))
     if base is not None and base.kind == "photo":
         _check_unused(f"the photos of {base.name!r}", add=add)
+        _check_options("photo", options)
         return prepare_photos(
             folder or presets.source_folder(base),
             _target(out, base.name),
@@ -65,6 +87,12 @@ def prepare(
         )
     preset = presets.select(base, classes=classes, add=add)
     settings = _settings(preset.options.get("prepare", {}), config, options)
+    _check_options(preset.kind, options)
+    if (options or {}).get("recognized_only") and settings.format == "numpy_bitmap":
+        raise UsageError(
+            "--recognized-only has no effect on bitmaps, which do not say what the game recognised",
+            hint="Read strokes: --format simplified or raw.",
+        )
     out = _target(out, preset.name)
     if preset.kind == "digits":
         _check_unused(f"{preset.name!r}, which needs no files", folder=folder)
@@ -97,6 +125,33 @@ def prepare_combined(
     return combine(paths, target, settings=settings, progress=progress)
 
 
+def _check_same(source: Path, target: Path, name: str) -> None:
+    """Refuse to put photos where a preset's dataset belongs, or in place of a dataset of other photos.
+
+    Only names are alike: `train NAME` would learn something else from then on.
+    """
+    hint = f"Say where it goes: --out FILE, e.g. {target.with_stem(f'{name}-photos')}."
+    if name in presets.names():
+        raise ConflictError(f"{name!r} is a preset, and its dataset has that name", hint=hint)
+    if not target.is_file():
+        return
+    note = _origin(name)
+    before = note.read_text(encoding="utf-8").strip() if note.is_file() else None
+    if before is None:  # made by an older version, or from something else than photos
+        with open_dataset(target) as dataset:
+            before = dataset.source.split("; left out", 1)[0]
+        same = before == readable(source.name)
+    else:
+        same = before == readable(str(source))
+    if not same:
+        raise ConflictError(f"{str(target)!r} is the dataset of {before}, not of {str(source)!r}", hint=hint)
+
+
+def _origin(name: str) -> Path:
+    """Return the note of the path that a dataset of photos was made from; the dataset itself must not tell it."""
+    return workspace().datasets / ".origins" / f"{name}.txt"
+
+
 def _check_unused(source: str, **options: object) -> None:
     """Raise UsageError for an option that was given and would have no effect."""
     for name, value in options.items():
@@ -105,6 +160,13 @@ def _check_unused(source: str, **options: object) -> None:
                 f"--{name} has no effect on {source}",
                 hint="--add takes classes of Quick, Draw!, --folder says where a preset's files lie.",
             )
+
+
+def _check_options(kind: str, options: Mapping[str, Any] | None) -> None:
+    """Raise UsageError for an option that was given and that another kind of source has."""
+    for name in options or {}:
+        if kind not in _ONLY_OF.get(name, (kind,)):
+            raise UsageError(f"{option_name(name)}: {_SOURCES[kind]} have no such option", hint="Leave it out.")
 
 
 def _check_size(paths: Sequence[Path], size: int) -> None:
@@ -140,7 +202,7 @@ def _is_photos(source: str | Path) -> bool:
     known, broken = presets.survey()
     if str(source) in broken or any(preset.name == str(source) for preset in known):
         return False
-    return is_source(path) or path.exists() or os.sep in str(source)
+    return path.exists() or os.sep in str(source) or path.suffix.lower() in ARCHIVES + TABLES
 
 
 def ensure_dataset(data: str | Path, *, config: Path | None = None, progress: Progress = no_progress) -> Path:
@@ -165,12 +227,27 @@ def _ensure(data: str | Path, options: Mapping[str, Any] | None, config: Path | 
         settings = resolve(PrepareSettings, file=config, options=options)
         out = workspace().dataset_path(f"{readable(path.stem)}-{_state(path, settings)}")
         return out if out.is_file() else _prepare_aloud(data, out, options, config, progress)
-    preset = presets.load(str(data))
+    preset = _preset(str(data))
     prepared = workspace().dataset_path(preset.name)
     if prepared.is_file():
         return prepared
     folder = _fetch_missing(preset, options, config, progress) if preset.kind == "quickdraw" else None
     return _prepare_aloud(str(data), prepared, options, config, progress, folder=folder)
+
+
+def _preset(name: str) -> presets.DatasetPreset:
+    """Return a preset; an unknown name may also be that of a prepared dataset, misspelt."""
+    try:
+        return presets.load(name)
+    except NotFoundError as error:
+        known = _prepared()
+        near = nearest(name, known) or known[:20]
+        more = f" Prepared here: {', '.join(near)}." if near else ""
+        raise NotFoundError(error.message, hint=f"{error.hint}{more}") from None
+
+
+def _prepared() -> list[str]:
+    return sorted(path.stem for path in workspace().datasets.glob("*.h5"))
 
 
 def _prepare_aloud(
@@ -196,8 +273,7 @@ def find_dataset(data: str | Path) -> Path:
     """
     found = _existing(data)
     if found is None:
-        known = [path.stem for path in workspace().datasets.glob("*.h5")]
-        raise unknown("dataset", str(data), known)
+        raise unknown("dataset", str(data), _prepared())
     return found
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from inksight.data.photos import PhotoError
-from inksight.errors import DataError
+from inksight.errors import DataError, NotFoundError
 
 SPLIT_NAMES = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
 MAX_FILE_BYTES = 200_000_000
@@ -56,10 +56,11 @@ def is_source(path: Path) -> bool:
 
 
 def check_source(path: Path) -> None:
-    """Raise DataError for a path that is missing or is no folder, zip or CSV file."""
+    """Raise NotFoundError for a path that is missing, DataError for one that is no folder, zip or CSV file."""
+    if not path.exists():
+        raise NotFoundError(f"{str(path)!r} does not exist", hint=_SOURCES)
     if not is_source(path):
-        what = "is no source of photos" if path.exists() else "does not exist"
-        raise DataError(f"{str(path)!r} {what}", hint=_SOURCES)
+        raise DataError(f"{str(path)!r} is no source of photos", hint=_SOURCES)
 
 
 def list_photos(source: Path) -> Listing:

@@ -22,7 +22,7 @@ from inksight.data.dataset import SPLITS, open_dataset
 from inksight.data.ensure import ensure_dataset, prepare, prepare_combined
 from inksight.data.folder import combine, prepare_photos
 from inksight.data.listing import list_photos
-from inksight.errors import DataError, NotFoundError, UsageError
+from inksight.errors import ConflictError, DataError, NotFoundError, UsageError
 from inksight.settings import PrepareSettings
 from inksight.workspace import workspace
 from tests.data.made import bitmaps, bucket
@@ -274,6 +274,51 @@ def test_csv_with_splits_and_faults(source: Path, tmp_path: Path) -> None:
     assert "'later' is none of train, val, test" in reasons["table.csv:45"]
 
 
+def test_photos_take_the_place_of_no_other_dataset(tmp_path: Path, source: Path) -> None:
+    options = {"image_size": 32}
+    first = prepare(source, options=options)
+    assert prepare(source, options=options).path == first.path
+    other = Path(shutil.copytree(source, tmp_path / "2025" / "leaves"))
+    with pytest.raises(ConflictError, match=f"is the dataset of {source}, not of '{other}'") as caught:
+        prepare(other, options=options)
+    assert "--out" in caught.value.hint
+    prepare(other, out=first.path, options=options)  # what is asked for by name may be replaced
+    with pytest.raises(ConflictError, match="is the dataset of"):
+        prepare(source, options=options)
+    digits = Path(shutil.copytree(source, tmp_path / "digits"))
+    with pytest.raises(ConflictError, match="'digits' is a preset"):
+        prepare(digits, options=options)
+    combined = Path(shutil.copytree(source, tmp_path / "combined"))
+    shutil.copy(first.path, workspace().dataset_path("combined"))
+    with pytest.raises(ConflictError, match="is the dataset of leaves, not"):
+        prepare(combined, options=options)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("leaves", {"format": "raw"}),
+        ("leaves", {"center": True}),
+        ("digits", {"format": "raw"}),
+        ("digits", {"image_size": 96}),
+        ("quickdraw20", {"strict": True}),
+        ("quickdraw20", {"recognized_only": True}),
+    ],
+)
+def test_options_of_another_kind_of_source_are_refused(source: Path, name: str, option: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=r"no such option|no effect on bitmaps"):
+        prepare(source if name == "leaves" else name, options=option)
+
+
+def test_an_unknown_name_is_answered_with_what_is_prepared(source: Path) -> None:
+    prepare(source, options={"image_size": 32})
+    with pytest.raises(NotFoundError, match="unknown preset 'leafs'") as caught:
+        ensure_dataset("leafs")
+    assert caught.value.hint.endswith("Prepared here: leaves.")
+    with pytest.raises(NotFoundError, match="does not exist"):
+        ensure_dataset("./leafs")
+
+
 def test_sources_without_classes_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no pictures in class folders"):
@@ -281,7 +326,7 @@ def test_sources_without_classes_are_refused(tmp_path: Path) -> None:
     photo(1).save(tmp_path / "empty" / "a.png")
     with pytest.raises(DataError, match=r"1 passed over, e.g. a.png: not in a class folder"):
         list_photos(tmp_path / "empty")
-    with pytest.raises(DataError, match="does not exist"):
+    with pytest.raises(NotFoundError, match="does not exist"):
         list_photos(tmp_path / "nowhere")
     (tmp_path / "x.csv").write_text("")
     with pytest.raises(DataError, match="is empty"):
@@ -292,14 +337,20 @@ def test_sources_without_classes_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "words"), [("nowhere/", "does not exist"), ("./notes.txt", "no source of photos"), ("notes.txt", "no s")]
+    ("source", "words"),
+    [
+        ("nowhere/", "does not exist"),
+        ("photos.zip", "does not exist"),
+        ("./notes.txt", "no source of photos"),
+        ("notes.txt", "no s"),
+    ],
 )
 def test_what_can_only_be_a_path_is_not_sought_among_the_presets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, words: str
 ) -> None:
     (tmp_path / "notes.txt").write_text("leaves of 2019")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=words):
+    with pytest.raises((DataError, NotFoundError), match=words):
         prepare(source)
 
 
