@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from inksight.cli.fetch_progress import Bars, Lines, size_text
-from inksight.cli.options import settings_options
+from inksight.cli.options import class_names, settings_options
 from inksight.cli.output import JsonFlag, print_json, print_table, say
 from inksight.config import resolve
 from inksight.errors import NotFoundError, UsageError
@@ -45,7 +45,7 @@ def fetch(
             f"preset {base.name!r} is of kind {base.kind}: there is nothing to download",
             hint=f"inksight data prepare {base.name}",
         )
-    wanted = [name.strip() for name in (classes or "").split(",") if name.strip()]
+    wanted = class_names(classes)
     chosen = presets.select(base, classes=wanted, add=add or [])
     settings = resolve(FetchSettings, preset=chosen.options.get("fetch"), file=config, options=options)
     for note in chosen.notes():

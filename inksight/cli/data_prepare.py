@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inksight.cli.options import settings_options
+from inksight.cli.options import class_names, settings_options
 from inksight.cli.output import JsonFlag, print_json, print_table, say
 from inksight.errors import UsageError
 from inksight.settings import PrepareSettings
@@ -48,7 +48,7 @@ def prepare(
     started = time.perf_counter()
     from inksight.data import ensure
 
-    wanted = [name.strip() for name in (classes or "").split(",") if name.strip()]
+    wanted = class_names(classes)
     if source is not None and len(source) > 1:
         if wanted or add or folder:
             raise UsageError(

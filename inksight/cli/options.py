@@ -11,10 +11,19 @@ from typing import Annotated, Any
 import typer
 
 from inksight.config import Settings, default_of, fields_of, option_name, type_hints
+from inksight.errors import UsageError
 
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="A bundle's folder, a run's name, a name in the registry, or doodles.")
 ]
+
+
+def class_names(text: str | None) -> list[str]:
+    """Return the names that --classes gives, none when it is not given; raises UsageError when it is empty."""
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    if text is not None and not names:
+        raise UsageError("--classes: nothing is given", hint="Write a,b,c, or leave it out for all.")
+    return names
 
 
 def settings_options(cls: type[Settings], *, short: dict[str, str] | None = None) -> Callable[[Any], Any]:

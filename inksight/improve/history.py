@@ -33,6 +33,16 @@ MOST = 50_000
 MOST_INPUTS = 5_000
 
 
+def models_in_log(database: Database) -> list[str]:
+    """Return the names of the models whose answers were logged."""
+    from sqlalchemy import select
+
+    from inksight.registry.tables import Prediction
+
+    with database.read() as session:
+        return list(session.scalars(select(Prediction.model).distinct()))
+
+
 def logged(
     database: Database,
     model: str,

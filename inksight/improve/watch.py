@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from inksight.errors import unknown
 from inksight.improve.drift import DriftReport, Sample, compare
 from inksight.settings import DriftSettings
 
@@ -41,13 +42,18 @@ def _reference(model: str, settings: DriftSettings) -> Sample:
 
 def _from_log(model: str, settings: DriftSettings, *, days: float, before_days: float) -> Sample:
     from inksight import registry
-    from inksight.improve.history import logged
+    from inksight.improve.history import logged, models_in_log
 
     # The log knows models by name; `name@alias` and `name:3` are references to one of its versions.
     name, _, number = model.partition("@")[0].partition(":")
     version = settings.version or number or None
     opened = registry.open()
     try:
-        return logged(opened.database, name, days=days, before_days=before_days, version=version)
+        found = logged(opened.database, name, days=days, before_days=before_days, version=version)
+        if not len(found):
+            known = models_in_log(opened.database)
+            if known and name not in known:
+                raise unknown("model", name, known, option="the prediction log")
+        return found
     finally:
         opened.close()

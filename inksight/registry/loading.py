@@ -57,7 +57,9 @@ def _resolve(registry: Registry, reference: str, not_local: NotFoundError) -> Pa
     except NotFoundError as error:
         if _knows(registry, reference):
             raise
-        raise NotFoundError(not_local.message, hint=f"{error.hint} {not_local.hint}".strip()) from None
+        # An empty registry has nothing to add: there may be runs all the same.
+        near = "" if error.hint.startswith("There is no") else error.hint
+        raise NotFoundError(not_local.message, hint=f"{near} {not_local.hint}".strip()) from None
 
 
 def _knows(registry: Registry, reference: str) -> bool:

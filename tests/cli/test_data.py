@@ -149,3 +149,10 @@ def test_wrong_usage_exits_2_and_names_the_way_out() -> None:
         assert done.returncode == 2, done.stderr
         assert expected in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["data fetch quickdraw20 --check", "data prepare quickdraw20"])
+def test_no_classes_are_not_all_classes(words: str) -> None:
+    done = inksight(*words.split(), "--classes", " , ")
+    assert done.returncode == 2
+    assert "--classes: nothing is given" in done.stderr

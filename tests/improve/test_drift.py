@@ -164,6 +164,12 @@ def test_a_broken_line_is_named(tmp_path: Path, line: str) -> None:
         history.exported(tmp_path / "none.jsonl")
 
 
+def test_a_misspelt_model_is_told_from_one_without_answers(log: registry.Registry) -> None:
+    done = CliRunner().invoke(app, ["drift", "dodle"])
+    assert isinstance(done.exception, NotFoundError)
+    assert done.exception.hint == "Did you mean doodle?"
+
+
 @pytest.fixture
 def log() -> Iterator[registry.Registry]:
     """Fill the workspace's log: 300 answers 8 to 30 days old, 200 of the last 6 days with many more cats."""

@@ -40,6 +40,13 @@ def test_looking_for_a_model_makes_no_registry(home: Path) -> None:
     assert list(home.iterdir()) == []
 
 
+def test_an_empty_registry_does_not_deny_the_runs(store: Registry, home: Path) -> None:
+    (home / "runs" / "leaves" / "bundle").mkdir(parents=True)
+    with pytest.raises(NotFoundError) as caught:
+        locate("leafs")
+    assert caught.value.hint.startswith("Did you mean leaves")
+
+
 def test_what_is_close_is_named(store: Registry, make: Make) -> None:
     store.register(make(), "doodle")
     with pytest.raises(NotFoundError) as caught:
