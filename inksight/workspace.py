@@ -30,6 +30,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -183,6 +184,11 @@ def readable_json(value: Any, *, default: Callable[[Any], Any] | None = None) ->
     return re.sub(
         r"\[\n[\s\d.,eE+-]*\]", lambda found: re.sub(r"\s+", " ", found[0]).replace("[ ", "[").replace(" ]", "]"), text
     )
+
+
+def is_printable(text: str) -> bool:
+    """Tell whether a terminal and UTF-8 can show a text: no control characters, no lone halves of a character."""
+    return not any(unicodedata.category(sign) in ("Cc", "Cs") for sign in text)
 
 
 def write_json(target: Path, value: Any) -> None:

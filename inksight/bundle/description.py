@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from inksight.errors import BundleError
+from inksight.workspace import is_printable
 
 FORMAT = "inksight-bundle"
 FORMAT_VERSION = 1
@@ -122,11 +122,6 @@ def check(value: Any, where: str = "bundle") -> dict[str, Any]:
         ok = isinstance(items, list) and all(isinstance(item, kind) for item in items)
         root.require(key, ok, f"must be a list of {'texts' if kind is str else 'objects'}")
     return dict(value)
-
-
-def is_printable(text: str) -> bool:
-    """Tell whether a terminal and UTF-8 can show a text: no control characters, no lone halves of a character."""
-    return not any(unicodedata.category(sign) in ("Cc", "Cs") for sign in text)
 
 
 def _check_metrics(metrics: _Reader) -> None:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from inksight.data.parallel import ahead
 from inksight.errors import DataError, NotFoundError
-from inksight.workspace import atomic_path, work_folder
+from inksight.workspace import atomic_path, is_printable, work_folder
 
 SPLITS = ("train", "val", "test")
 FORMAT_VERSION = 1
@@ -178,6 +178,9 @@ class DatasetWriter:
     ) -> None:
         if len(classes) != len(set(classes)):
             raise DataError("class names must be unique")
+        if strange := [name for name in classes if not is_printable(name)]:
+            # A bundle refuses them too: better now than when the training is done.
+            raise DataError(f"class name {strange[0]!r} holds control characters or half characters")
         self.path = Path(path)
         self.classes = list(classes)
         self.image_shape = tuple(image_shape)

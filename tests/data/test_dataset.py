@@ -88,3 +88,11 @@ def test_what_is_no_dataset(tmp_path: Path) -> None:
         file["x"] = [1]
     with pytest.raises(DataError, match="no Inksight dataset"):
         open_dataset(tmp_path / "other.h5")
+
+
+@pytest.mark.parametrize("name", ["\x1b[31mred", "a\nb", "\ud800x"])
+def test_class_names_that_no_bundle_may_have_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match="control characters or half characters"):
+        DatasetWriter(
+            tmp_path / "x.h5", classes=["cat", name], image_shape=(28, 28), source="made", preprocessing={}, seed=0
+        )
