@@ -32,7 +32,8 @@ def make_bundle(
     """
     folder.mkdir(parents=True)
     header = json.dumps({"__metadata__": {"salt": salt}}).encode()
-    graph = make_graph(changes.get("classes", CLASSES), salt, weight)
+    seen = changes.get("preprocessing", {}).get("input_shape", [28, 28])
+    graph = make_graph(changes.get("classes", CLASSES), salt, weight, shape=seen)
     contents = {"model.safetensors": len(header).to_bytes(8, "little") + header, "model.onnx": graph}
     metrics: dict[str, Any] = {}
     if accuracy is not None:
@@ -67,7 +68,9 @@ def make_bundle(
     return folder
 
 
-def make_graph(classes: Sequence[str], salt: str = "", weight: float = 0.01) -> bytes:
+def make_graph(
+    classes: Sequence[str], salt: str = "", weight: float = 0.01, *, shape: Sequence[int] = (28, 28)
+) -> bytes:
     """Return an ONNX graph that finds the classes more or less likely by how bright an image is."""
     weights = np.linspace(-weight, weight, len(classes), dtype=np.float32)[None]
     graph = helper.make_graph(
@@ -79,7 +82,7 @@ def make_graph(classes: Sequence[str], salt: str = "", weight: float = 0.01) -> 
             helper.make_node("Softmax", ["logits"], ["probabilities"]),
         ],
         "made",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", 28, 28])],
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", *shape])],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(classes)])],
         [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(np.array([1]), "axis")],
     )
