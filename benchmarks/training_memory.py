@@ -1,12 +1,14 @@
 """Peak resident memory of a whole training run, and the speed of reading a file in shuffled chunks.
 
     python benchmarks/training_memory.py --images 200000
+    python benchmarks/training_memory.py --images 300 --photos
 
 Makes a dataset file of random strokes-like pictures, then trains `simple_cnn` on it for one epoch in processes of
 their own: once with the images in memory, once with `memory_limit` at a tenth of them. Prints one JSON document: the
 file's bytes in memory, the peak resident memory of each whole run (training, evaluation, export, report) and of the
 training alone, and images per second. It also times reading one epoch without training, which is the most that
-chunked reading can serve.
+chunked reading can serve. With --photos: pictures of 256 x 256 in colour and the head of a frozen EfficientNet-Lite0,
+whose features are read in chunks as well.
 """
 
 from __future__ import annotations
@@ -30,30 +32,32 @@ from inksight.training.feed import Feed
 CLASSES = 20
 
 
-def make(path: Path, images: int) -> int:
+def make(path: Path, images: int, shape: tuple[int, ...]) -> int:
     """Write a dataset file of `images` training pictures (and a tenth of each other split); return their bytes."""
     random = np.random.default_rng(0)
     with DatasetWriter(
         path,
         classes=[f"class {i}" for i in range(CLASSES)],
-        image_shape=(28, 28),
+        image_shape=shape,
         source="made",
-        preprocessing={"kind": "drawing"},
+        preprocessing={"kind": "drawing" if len(shape) == 2 else "photo"},
         seed=0,
     ) as out:
         total = 0
         for split, count in (("train", images), ("val", images // 20), ("test", images // 20)):
-            for start in range(0, count, 10_000):
-                n = min(10_000, count - start)
-                pictures = random.integers(0, 256, (n, 28, 28), dtype=np.uint8)
-                pictures[random.random((n, 28, 28)) < 0.8] = 0  # mostly paper, as drawings are
+            at_once = 10_000 * 784 // int(np.prod(shape))
+            for start in range(0, count, at_once):
+                n = min(at_once, count - start)
+                pictures = random.integers(0, 256, (n, *shape), dtype=np.uint8)
+                if len(shape) == 2:
+                    pictures[random.random(pictures.shape) < 0.8] = 0  # mostly paper, as drawings are
                 labels = random.integers(0, CLASSES, n)
                 out.append(split, pictures, labels, [f"{split}{start + i}" for i in range(n)])
                 total += pictures.nbytes
     return total
 
 
-def one_run(data: str, folder: str, limit_gb: float) -> dict[str, Any]:
+def one_run(data: str, folder: str, limit_gb: float, model: str) -> dict[str, Any]:
     """Train for an epoch in this process and return its peak memory in bytes and its speed."""
     peak_while_training = 0
 
@@ -63,11 +67,12 @@ def one_run(data: str, folder: str, limit_gb: float) -> dict[str, Any]:
 
     run = train(
         data,
-        model="simple_cnn",
+        model=model,
         epochs=1,
         run_dir=folder,
         memory_limit=limit_gb,
         augment=0,
+        freeze_backbone=model.startswith("transfer/"),
         quiet=True,
         on_epoch=note,
     )
@@ -98,25 +103,28 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=200_000)
-    parser.add_argument("--one-run", nargs=3, metavar=("DATA", "FOLDER", "LIMIT_GB"), help=argparse.SUPPRESS)
+    parser.add_argument("--photos", action="store_true", help="Photos of 256 pixels instead of drawings.")
+    parser.add_argument("--one-run", nargs=4, metavar=("DATA", "FOLDER", "LIMIT_GB", "MODEL"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one_run:
-        data, folder, limit = arguments.one_run
-        print(json.dumps(one_run(data, folder, float(limit))))
+        data, folder, limit, model = arguments.one_run
+        print(json.dumps(one_run(data, folder, float(limit), model)))
         return
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "made.h5"
-        size = make(path, arguments.images)
+        size = make(path, arguments.images, (256, 256, 3) if arguments.photos else (28, 28))
+        model = "transfer/efficientnet_lite0" if arguments.photos else "simple_cnn"
         results: dict[str, Any] = {"images": arguments.images, "bytes_in_memory": size}
         for name, limit in (("in memory", 0.0), ("in chunks", size / 1e10)):
             done = subprocess.run(
-                [sys.executable, __file__, "--one-run", str(path), str(Path(temporary) / name), str(limit)],
+                [sys.executable, __file__, "--one-run", str(path), str(Path(temporary) / name), str(limit), model],
                 check=True,
                 capture_output=True,
                 text=True,
             )
             results[name] = json.loads(done.stdout.splitlines()[-1])
-        results["chunked_reading_images_per_second"] = [reading_speed(path, arguments.images // 30) for _ in range(3)]
+        buffer = arguments.images // (3 if arguments.photos else 30)
+        results["chunked_reading_images_per_second"] = [reading_speed(path, buffer) for _ in range(3)]
         print(json.dumps(results, indent=2))
 
 
