@@ -101,9 +101,7 @@ def train(
     if model is not None:
         models.get(model)  # a misspelt name must not cost a download first
     with process_group() as group:
-        path = Path(
-            group.tell(str(_dataset_file(data, Path(config) if config else None, quiet)) if group.leads else "")
-        )
+        path = Path(group.tell(str(_dataset_file(data, config, quiet)) if group.leads else ""))
         with open_dataset(path) as dataset:
             folder = Path(run_dir) if run_dir is not None else None
             if folder is None and resume and (name := (settings.name if settings else options.get("name"))):
@@ -248,7 +246,7 @@ def _crop(dataset: Dataset) -> int | None:
     return min(int(dataset.preprocessing.get("image_size", min(dataset.image_shape[:2]))), *dataset.image_shape[:2])
 
 
-def _dataset_file(data: str | Path, config: Path | None, quiet: bool) -> Path:
+def _dataset_file(data: str | Path, config: str | Path | None, quiet: bool) -> Path:
     """Return the dataset file that `data` names, made first where it is missing."""
     said = ""
 
@@ -258,7 +256,7 @@ def _dataset_file(data: str | Path, config: Path | None, quiet: bool) -> Path:
             print(text, file=sys.stderr, flush=True)
         said = text
 
-    return ensure_dataset(data, config=config, progress=say)
+    return ensure_dataset(data, config=Path(config) if config else None, progress=say)
 
 
 def _labels(dataset: Dataset, split: str) -> NDArray[np.int64]:

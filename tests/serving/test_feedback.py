@@ -13,6 +13,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from inksight import registry
 from inksight.errors import AwayError, UnavailableError
@@ -33,6 +34,15 @@ def rows(table: Any) -> list[Any]:
         found = list(session.scalars(select(table)))
     opened.close()
     return found
+
+
+@contextmanager
+def changing() -> Iterator[Session]:
+    """A transaction of somebody else's, from another process as far as the service can tell."""
+    opened = registry.open()
+    with opened.database.write() as session:
+        yield session
+    opened.close()
 
 
 def wait_for(condition: Callable[[], Any]) -> Any:
@@ -268,11 +278,9 @@ def test_old_predictions_are_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with serving() as client:
         ask(client)
-    opened = registry.open()
-    with opened.database.write() as session:
+    with changing() as session:
         [row] = session.scalars(select(Prediction))
         row.at = row.at.replace(year=row.at.year - 1)
-    opened.close()
     monkeypatch.setattr(journal, "FIRST_PRUNE", 0.0)
     with serving(log_days=30) as client:
         wait_for(lambda: not rows(Prediction))
@@ -281,8 +289,7 @@ def test_old_predictions_are_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_a_running_experiment_counts_is_not_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving() as client:
         ask(client)
-    opened = registry.open()
-    with opened.database.write() as session:
+    with changing() as session:
         [row] = session.scalars(select(Prediction))
         row.at -= timedelta(days=100)
         began = row.at - timedelta(days=1)
@@ -294,7 +301,6 @@ def test_what_a_running_experiment_counts_is_not_deleted(monkeypatch: pytest.Mon
                 id="x", at=row.at, model="other", version="1", label="cat", confidence=1.0, input_sha256="0" * 64
             )
         )
-    opened.close()
     monkeypatch.setattr("inksight.serving.journal.FIRST_PRUNE", 0.0)
     with serving(log_days=30):
         wait_for(lambda: [row.model for row in rows(Prediction)] == ["halves"])

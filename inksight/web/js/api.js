@@ -60,13 +60,18 @@ export const admin = {
   },
   remember: (token) => sessionStorage.setItem(TOKEN, token),
   forget: () => sessionStorage.removeItem(TOKEN),
-  get: (path) => call(path, { headers: { Authorization: `Bearer ${admin.token}` } }),
+  get: (path) => asAdmin(path),
   // A version that is promoted is loaded and tried first.
   post: (path, body) =>
-    call(path, {
-      method: "POST",
-      seconds: 120,
-      headers: { "Content-Type": "application/json", Authorization: `Bearer ${admin.token}` },
-      body: JSON.stringify(body),
-    }),
+    asAdmin(path, { method: "POST", seconds: 120, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
 };
+
+// A token that is not known is forgotten; one that only does not allow this (403) is good elsewhere.
+async function asAdmin(path, options = {}) {
+  try {
+    return await call(path, { ...options, headers: { ...options.headers, Authorization: `Bearer ${admin.token}` } });
+  } catch (error) {
+    if (error.status === 401) admin.forget();
+    throw error;
+  }
+}

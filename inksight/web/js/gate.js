@@ -15,8 +15,5 @@ export function makeGate({ title, text, scope, onopen, message = "" }) {
   return { element, field };
 }
 
-// Whether an error means that the token is of no use here. One that is good elsewhere is kept.
-export function refused(error) {
-  if (error.status === 401) admin.forget();
-  return error.status === 401 || error.status === 403;
-}
+// Whether an error means that the token is of no use here.
+export const refused = (error) => error.status === 401 || error.status === 403;
