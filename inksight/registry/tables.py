@@ -333,6 +333,7 @@ class Score(Base):
     session_id: Mapped[str] = mapped_column(String(36))
     game: Mapped[str] = mapped_column(String(20))
     level: Mapped[str] = mapped_column(String(20), default="")
+    model: Mapped[str] = mapped_column(String(100), default="", server_default="")  # "": from before this was noted
     name: Mapped[str] = mapped_column(String(60))
     score: Mapped[int]
     at: Mapped[datetime] = mapped_column(default=now)

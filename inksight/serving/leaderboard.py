@@ -1,5 +1,7 @@
 """Leaderboards: the best finished sessions of today, this week (from Monday) and all time, in UTC.
 
+Pictionary has one for each model, since a better one is easier to draw for; Eye vs AI has one for each difficulty.
+
 A name is what a player types: up to 20 characters of any script, without control or direction marks. It is text
 wherever it is shown, never markup.
 """
@@ -15,6 +17,8 @@ from sqlalchemy import func, select
 from inksight.errors import ConflictError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
     from inksight.registry.tables import Score
     from inksight.serving.storage import Storage
 
@@ -48,14 +52,11 @@ def since(period: Period, moment: datetime) -> datetime | None:
     return midnight if period == "day" else midnight - timedelta(days=midnight.weekday())
 
 
-def best(storage: Storage, game: str, level: str, period: Period) -> list[Score]:
-    """Return the best scores of a period, at most LENGTH; the earlier of two equal ones is first."""
+def best(storage: Storage, game: str, level: str, model: str | None, period: Period) -> list[Score]:
+    """Return the best scores of a period, at most LENGTH; the earlier of two equal ones is first. No model: of all."""
     table = storage.tables.Score
-    query = select(table).where(table.game == game, table.level == level)
+    query = select(table).where(*_board(table, game, level, model, since(period, datetime.now(UTC))))
     query = query.order_by(table.score.desc(), table.at, table.id).limit(LENGTH)
-    begin = since(period, datetime.now(UTC))
-    if begin is not None:
-        query = query.where(table.at >= begin)
     with storage.database.read() as session:
         return list(session.scalars(query))
 
@@ -84,16 +85,25 @@ def enter(storage: Storage, session_id: str, name: str) -> tuple[Score, dict[Per
         if session.scalar(select(tables.Score.id).where(tables.Score.session_id == session_id)) is not None:
             raise ConflictError("this game is on the leaderboard already", hint="Play another one.")
         row: Score = tables.Score(session_id=session_id, game=game.game, level=game.level, name=name, score=game.score)
-        row.at = datetime.now(UTC)
+        row.model, row.at = game.model, datetime.now(UTC)
         session.add(row)
         session.flush()
+        model = game.model if game.game == "pictionary" else None
         ranks: dict[Period, int] = {}
         for period in ("day", "week", "all"):
-            query = select(func.count()).where(
-                tables.Score.game == game.game, tables.Score.level == game.level, tables.Score.score > game.score
-            )
-            begin = since(period, row.at)
-            if begin is not None:
-                query = query.where(tables.Score.at >= begin)
+            board = _board(tables.Score, game.game, game.level, model, since(period, row.at))
+            query = select(func.count()).where(*board, tables.Score.score > game.score)
             ranks[period] = int(session.scalar(query) or 0) + 1
     return row, ranks
+
+
+def _board(
+    table: type[Score], game: str, level: str, model: str | None, begin: datetime | None
+) -> list[ColumnElement[bool]]:
+    """Return what is true of the lines of one leaderboard; those of an unknown model are on every model's."""
+    wanted = [table.game == game, table.level == level]
+    if model is not None:
+        wanted.append(table.model.in_(("", model)))
+    if begin is not None:
+        wanted.append(table.at >= begin)
+    return wanted

@@ -6,13 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import text
 
-import inksight.registry.database as database_module
 from inksight.registry import Registry, notes
 from tests.registry.made import make_bundle
+from tests.registry.migrate import migrate
 
 
 @pytest.mark.parametrize("code", notes.TEMPLATES)
@@ -43,12 +41,8 @@ def test_notes_of_older_databases_are_known_by_their_words(any_store: Registry) 
         code: notes.write(code, parent="doodle:1", count=40, matrix="m.toml", number="a-b") for code in notes.TEMPLATES
     }
     with database.write() as session:
-        config = Config()
-        config.set_main_option("script_location", str(Path(database_module.__file__).parent / "migrations"))
-        config.attributes["connection"] = session.connection()
         for table in ("versions", "moves"):
             session.execute(text(f"ALTER TABLE {table} DROP COLUMN own_note"))
-        session.execute(text("UPDATE alembic_version SET version_num = '0004_review'"))
         session.execute(text("INSERT INTO models (name, last_number) VALUES ('doodle', 0)"))
         add = text(
             "INSERT INTO versions (model, number, state, location, sha256, bytes, files, description, note, created_at)"
@@ -56,7 +50,7 @@ def test_notes_of_older_databases_are_known_by_their_words(any_store: Registry) 
         )
         for number, note in enumerate([*written.values(), "", "experiment 3 (Ada)", "the job is done"], 1):
             session.execute(add, {"number": number, "note": note})
-        command.upgrade(config, "head")
+        migrate(session, "0004_review", "0005_notes")
     codes = {version.note: version.own_note and version.own_note["code"] for version in any_store.versions("doodle")}
     assert codes == {note: code for code, note in written.items()} | {
         "": None, "experiment 3 (Ada)": None, "the job is done": None,

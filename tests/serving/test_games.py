@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import event, select
+from sqlalchemy import event, select, text
 
 from inksight.errors import ConflictError, UsageError
 from inksight.serving import create_app, games, leaderboard
@@ -20,6 +20,7 @@ from inksight.serving.routes import games as games_routes
 from inksight.serving.services import Services
 from inksight.serving.words import any_word, class_accuracy, weak_word
 from inksight.settings import ServeSettings
+from tests.registry.migrate import migrate
 from tests.serving.conftest import CLASSES, HalvesClassifier, ready
 
 pytestmark = pytest.mark.usefixtures("any_database")
@@ -372,15 +373,33 @@ def test_the_leaderboard_keeps_periods_games_and_order_apart(client: TestClient)
                 ("eye", 800, now, "eye"),
             ]
         ):
-            session.add(table(session_id=str(number), game=game, name=name, score=score, at=at))
+            model = {"second": "quarters", "old": ""}.get(name, "halves")
+            session.add(table(session_id=str(number), game=game, model=model, name=name, score=score, at=at))
 
     def names(**wanted: str) -> list[str]:
         return [line["name"] for line in client.get("/v1/leaderboard", params=wanted).json()["scores"]]
 
     assert names(game="pictionary") == ["old", "first", "second"]
     assert names(game="pictionary", period="week") == ["first", "second"]
+    assert names(game="pictionary", model="halves") == ["old", "first"], "nobody knows whom the old one was against"
+    assert names(game="pictionary", model="quarters") == ["old", "second"]
     assert names(game="eye") == ["eye"]
     assert names(game="eye", level="hard") == []
+
+
+def test_scores_of_older_databases_get_their_model_where_the_session_is_left(client: TestClient) -> None:
+    storage = shared(client).storage
+    game = begin(client)
+    client.post(f"/v1/games/{game['id']}/end")
+    client.post(f"/v1/games/{game['id']}/score", json={"name": "Ada"})
+    with storage.database.write() as session:
+        session.execute(text("ALTER TABLE scores DROP COLUMN model"))
+        old = "INSERT INTO scores (session_id, game, level, name, score, at) VALUES ('x', 'eye', '', 'Bo', 7, :at)"
+        session.execute(text(old), {"at": datetime.now(UTC)})
+        migrate(session, "0005_notes", "0006_score_models")
+    with storage.database.read() as session:
+        rows = session.scalars(select(storage.tables.Score)).all()
+    assert {row.name: row.model for row in rows} == {"Ada": "halves", "Bo": ""}
 
 
 def test_only_finished_games_enter_the_leaderboard_and_only_once(client: TestClient) -> None:

@@ -48,6 +48,7 @@ def test_the_model_that_was_chosen_judges_the_games(visit: Callable[..., Any]) -
     page.evaluate("location.hash = '#/pictionary'")
     chooser = page.get_by_label("Model", exact=True)
     expect(chooser).to_have_value("quarters")
+    expect(page.locator(".leaderboard h2")).to_have_text("Leaderboard · quarters")
     assert page.evaluate(CONTRASTS) == []
     draw(page, begin(page, "Start"))
     expect(page.locator("section.over.won")).to_be_visible()

@@ -257,9 +257,10 @@ async def scores(
     game: Literal["pictionary", "eye"],
     level: Annotated[Literal["", "easy", "normal", "hard"], Query(description="Eye vs AI has one board each.")] = "",
     period: leaderboard.Period = "all",
+    model: Annotated[str | None, Query(max_length=100, description="By default the scores against all models.")] = None,
 ) -> Leaderboard:
     """List the best sessions of today, this week or all time (UTC)."""
-    rows = await asyncio.to_thread(leaderboard.best, services(request).storage, game, level, period)
+    rows = await asyncio.to_thread(leaderboard.best, services(request).storage, game, level, model, period)
     return Leaderboard(scores=[ScoreItem(name=row.name, score=row.score, at=row.at) for row in rows])
 
 

@@ -11,9 +11,14 @@ const STORED = "inksight.name";
 export const savedName = () => localStorage.getItem(STORED) ?? "";
 export const saveName = (name) => localStorage.setItem(STORED, name);
 
-// leaderboard("eye", { level: "hard", title: "Hard" }): each level has a board of its own, and is named above it.
-export function leaderboard(game, { level = "", title = "" } = {}) {
+// Each difficulty of a game, or each model that one plays against, has a board of its own, named above it by `title`:
+//
+//   const board = leaderboard("eye");
+//   board.show({ level: "hard", title: "Hard" });
+//   board.refresh();                                   after a score was entered
+export function leaderboard(game) {
   let period = "day";
+  let shown = {};
   const tabs = PERIODS.map((name) =>
     h("button", { class: "quiet", type: "button", onclick: () => { period = name; refresh(); } }, t(`board.${name}`)));
   const head = h("h2", { class: "overline" });
@@ -22,19 +27,19 @@ export function leaderboard(game, { level = "", title = "" } = {}) {
     head, h("div", { class: "tabs" }, tabs), list);
 
   async function refresh() {
-    const [wanted, of] = [period, level];
+    const [wanted, of] = [period, shown];
+    const { title, ...board } = shown;
     head.textContent = [t("board.title"), title].filter(Boolean).join(" · ");
     tabs.forEach((tab, index) => tab.setAttribute("aria-pressed", String(PERIODS[index] === period)));
-    const { scores } = await get(`v1/leaderboard?game=${game}&level=${level}&period=${period}`).catch(() => ({ scores: [] }));
-    if (wanted !== period || of !== level) return;
+    const { scores } = await get(`v1/leaderboard?${new URLSearchParams({ game, period, ...board })}`).catch(() => ({ scores: [] }));
+    if (wanted !== period || of !== shown) return;
     list.replaceChildren(...(scores.length
       ? scores.slice(0, 8).map(({ name, score }, index) =>
         h("li", {}, h("span", { class: "rank" }, number(index + 1)), h("span", { class: "who" }, name), h("span", { class: "value" }, number(score))))
       : [h("li", { class: "none" }, t("board.none"))]));
   }
 
-  refresh();
-  return { element, refresh, setLevel(name, text) { level = name; title = text; refresh(); } };
+  return { element, refresh, show(board) { shown = board; refresh(); } };
 }
 
 export function nameForm(gameId, { onentered, notice }) {

@@ -23,7 +23,7 @@ export function mount(root, { notice, status, again }) {
   const choices = h("div", { class: "choices" });
   const proof = h("p", { class: "proof" });
   const tally = h("dl", { class: "tally" });
-  const board = leaderboard("eye", { level, title: t(`eye.${level}`) });
+  const board = leaderboard("eye");
   const photo = h("img", { class: "photo", alt: "" });
   const cover = h("div", { class: "cover" }, h("p", { class: "title" }, t("view.eye")), h("p", {}, t("eye.rules")), h("p", { class: "small" }, t("eye.fair")));
   const spoken = makeSpoken();
@@ -34,11 +34,12 @@ export function mount(root, { notice, status, again }) {
 
   const clock = makeClock({ verdict, section, hurry: 3, onend: () => answer(null) });
   const failed = (error) => notice(reason(error), "bad");
+  const showBoard = () => board.show({ level, title: t(`eye.${level}`) });
 
   function intro(chosen = null) {
     overline.textContent = t("eye.level");
     word.textContent = t("pictionary.ready");
-    const levels = LEVELS.map((name) => button("quiet", t(`eye.${name}`), () => { level = name; board.setLevel(name, t(`eye.${name}`)); intro(name); }, { "aria-pressed": String(name === level) }));
+    const levels = LEVELS.map((name) => button("quiet", t(`eye.${name}`), () => { level = name; showBoard(); intro(name); }, { "aria-pressed": String(name === level) }));
     choices.replaceChildren(h("div", { class: "levels" }, levels), h("p", { class: "how", role: "status" }, t(`eye.${level}.how`)), button("stamp-button", t("pictionary.start"), begin));
     // They were made anew; whoever chose one by keyboard goes on from there.
     if (chosen) levels[LEVELS.indexOf(chosen)].focus();
@@ -138,6 +139,7 @@ export function mount(root, { notice, status, again }) {
     if (name) answer(name);
   }
   addEventListener("keydown", keys);
+  showBoard();
   intro();
   const leave = () => {
     gone = true;

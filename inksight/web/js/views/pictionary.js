@@ -30,7 +30,7 @@ export function mount(root, { notice, status, again }) {
   const tally = h("dl", { class: "tally" });
   const blots = h("ol", { class: "blots", "aria-hidden": "true" });
   const board = leaderboard("pictionary");
-  const chooser = chooseDrawingModel({ onchoice: (by) => { if (!game) status({ by, ms: null }); }, section: () => section, gone: () => gone });
+  const chooser = chooseDrawingModel({ onchoice: (by) => { if (!game) status({ by, ms: null }); board.show({ model: by, title: chooser.element.hidden ? "" : by }); }, section: () => section, gone: () => gone });
   const spoken = makeSpoken();
 
   const skip = tool("skip", t("pictionary.skip"), () => decide());
