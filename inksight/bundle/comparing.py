@@ -18,21 +18,6 @@ from inksight.errors import UsageError
 _BATCHES = (1, 64)
 
 
-def spread(images: Any, count: int) -> NDArray[np.uint8]:
-    """Return `count` images spread evenly over a split (N, H, W[, 3]), read in blocks, never the whole of it."""
-    if len(images) <= count:
-        everything: NDArray[np.uint8] = images[:]
-        return everything
-    rows = np.unique(np.linspace(0, len(images) - 1, count).astype(np.int64))
-    block = max(1, 2**22 // int(np.prod(images.shape[1:])))
-    parts = []
-    for start in range(0, len(images), block):
-        chosen = rows[(rows >= start) & (rows < start + block)]
-        if len(chosen):
-            parts.append(images[start : start + block][chosen - start])
-    return np.concatenate(parts)
-
-
 def check_classes(model: Classifier, dataset: Dataset) -> None:
     """Raise UsageError unless the dataset has the model's classes, in its order, and its image shape."""
     if list(dataset.classes) != model.classes or tuple(dataset.image_shape) != model.image_shape:

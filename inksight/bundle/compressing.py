@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from inksight.bundle.classifier import Classifier
-from inksight.bundle.comparing import answer_change, check_classes, speed_change, spread
+from inksight.bundle.comparing import answer_change, check_classes, speed_change
 from inksight.bundle.exporting import training_images
-from inksight.bundle.parity import batched
+from inksight.bundle.parity import batched, spread
 from inksight.bundle.pruning import distill, prune
 from inksight.bundle.quantizing import to_float16, to_int8
 from inksight.bundle.saving import save
@@ -106,7 +106,7 @@ def compress(
         provenance=description.get("provenance", {}) | {"made_from": model.name, "made_from_sha256": _sha256(model)},
         limits=description.get("limits", ()),
         derived=[*description.get("derived", []), *steps],
-        samples=spread(data.images("val"), 2000),
+        samples=data.images("val"),
         precision="float32" if convert is None else settings.quantize,
         convert=convert,
         judge=judge,

@@ -6,8 +6,10 @@ An exact export (float32) may differ by 1e-4 in any probability and in none of i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,12 @@ from inksight.errors import BundleError
 
 TOLERANCE = 1e-4
 SAMPLES = 1000
+
+SMALL = 64 * 64
+"""Numbers in an image up to which made ones fill up what a thousand lack."""
+
+FEW = 100
+"""How many larger images an export is checked on at least."""
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -60,6 +68,38 @@ def batched(predict: Predict, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return `predict` of all images, in batches of at most about 4 MB of pixels."""
     size = max(1, 2**22 // int(np.prod(images.shape[1:])))
     return np.concatenate([predict(images[start : start + size]) for start in range(0, len(images), size)])
+
+
+def parity_images(description: Mapping[str, Any], samples: Any) -> tuple[NDArray[np.uint8], int]:
+    """Return the 1,000 images that an export is judged on, and how many of them are made.
+
+    They are spread evenly over `samples`, uint8 (N, H, W[, 3]) in memory or in an HDF5 file, or None; where those are
+    fewer, made ones follow them: of drawings all that are missing, of larger pictures, of which a thousand may take a
+    network a minute, up to FEW.
+    """
+    shape = tuple(description["preprocessing"]["input_shape"])
+    if samples is None:
+        return made_images(shape), SAMPLES
+    if samples.shape[1:] != shape or samples.dtype != np.uint8 or len(samples) == 0:
+        raise BundleError(f"samples {samples.dtype} {samples.shape} are not uint8 (N, {', '.join(map(str, shape))})")
+    real = spread(samples, SAMPLES)
+    missing = (SAMPLES if math.prod(shape) <= SMALL else FEW) - len(real)
+    return (np.concatenate([real, made_images(shape, missing)]), missing) if missing > 0 else (real, 0)
+
+
+def spread(images: Any, count: int) -> NDArray[np.uint8]:
+    """Return `count` images spread evenly over a split (N, H, W[, 3]), read in blocks, never the whole of it."""
+    if len(images) <= count:
+        everything: NDArray[np.uint8] = images[:]
+        return everything
+    rows = np.unique(np.linspace(0, len(images) - 1, count).astype(np.int64))
+    block = max(1, 2**22 // int(np.prod(images.shape[1:])))
+    parts = []
+    for start in range(0, len(images), block):
+        chosen = rows[(rows >= start) & (rows < start + block)]
+        if len(chosen):
+            parts.append(images[start : start + block][chosen - start])
+    return np.concatenate(parts)
 
 
 def made_images(shape: tuple[int, ...], count: int = SAMPLES, seed: int = 0) -> NDArray[np.uint8]:

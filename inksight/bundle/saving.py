@@ -34,16 +34,10 @@ from inksight.bundle.description import FORMAT, FORMAT_VERSION, check
 from inksight.bundle.graph import to_onnx
 from inksight.bundle.loading import load, onnx_runner, torch_runner
 from inksight.bundle.network import Network, changed_shapes, fresh_model, load_model
-from inksight.bundle.parity import SAMPLES, Parity, batched, compare, made_images, require
+from inksight.bundle.parity import Parity, batched, compare, parity_images, require
 from inksight.errors import BundleError, ConflictError
 from inksight.models.preprocess import Preprocess
 from inksight.workspace import readable_json
-
-SMALL = 64 * 64
-"""Numbers in an image up to which, in an export's check, made ones fill up what a thousand lack."""
-
-FEW = 100
-"""How many larger images an export is checked on at least."""
 
 
 def save(
@@ -60,7 +54,7 @@ def save(
     provenance: Mapping[str, Any] | None = None,
     limits: Sequence[str] = (),
     derived: Sequence[Mapping[str, Any]] = (),
-    samples: NDArray[np.uint8] | None = None,
+    samples: Any = None,
     storage: str = "float32",
     precision: str = "float32",
     convert: Callable[[bytes, Mapping[str, Any]], bytes] | None = None,
@@ -72,7 +66,7 @@ def save(
     {"name", "options"} in the registry of models; layers that became smaller by pruning are noted. It is copied, not
     changed. `preprocessing`: a Preprocess description plus "kind" ("drawing" or "photo"). `dataset`: name, sha256,
     licence, source, counts. `metrics`: an Evaluation's summary. `samples`: real images uint8 (N, H, W[, 3]) for the
-    parity check, of which 1,000 are used; made ones fill up what is missing (see parity_images).
+    parity check, an array or an HDF5 dataset (see parity_images).
 
     `storage` is the number format of model.safetensors. With "float16" (half the size) the model is rounded to it
     before anything is compared or exported, so that both files hold the same numbers.
@@ -141,23 +135,6 @@ def save(
             description["metrics"] = dict(judge(load(temporary)))
             write_files(temporary, description, weights, graph)
     return target
-
-
-def parity_images(description: Mapping[str, Any], samples: NDArray[np.uint8] | None) -> tuple[NDArray[np.uint8], int]:
-    """Return the 1,000 images that an export is judged on, and how many of them are made.
-
-    They are spread evenly over `samples`; where those are fewer, made ones follow them: of drawings all that are
-    missing, of larger pictures, of which a thousand may take a network a minute, up to FEW.
-    """
-    shape = tuple(description["preprocessing"]["input_shape"])
-    if samples is None:
-        return made_images(shape), SAMPLES
-    if samples.shape[1:] != shape or samples.dtype != np.uint8 or len(samples) == 0:
-        raise BundleError(f"samples {samples.dtype} {samples.shape} are not uint8 (N, {', '.join(map(str, shape))})")
-    missing = (SAMPLES if math.prod(shape) <= SMALL else FEW) - len(samples)
-    if missing > 0:
-        return np.concatenate([samples, made_images(shape, missing)]), missing
-    return samples[np.linspace(0, len(samples) - 1, min(SAMPLES, len(samples))).astype(np.int64)], 0
 
 
 def write_files(folder: Path, description: dict[str, Any], weights: bytes, graph: bytes) -> None:

@@ -32,7 +32,7 @@ def bench(
     settings = resolve(BenchSettings, file=config, options=options)
     import inksight
     from inksight.bundle.bench import bench as run
-    from inksight.bundle.comparing import spread
+    from inksight.bundle.parity import spread
     from inksight.data.dataset import open_dataset
     from inksight.evaluation.run import find_dataset
 
