@@ -54,6 +54,11 @@ class Workspace:
         return self.home / "downloads"
 
     @property
+    def drawings(self) -> Path:
+        """Return the folder of Quick, Draw! files, laid out as the public bucket is."""
+        return self.downloads / "quickdraw"
+
+    @property
     def datasets(self) -> Path:
         """The folder of dataset files."""
         return self.home / "datasets"
@@ -184,6 +189,10 @@ def readable_json(value: Any, *, default: Callable[[Any], Any] | None = None) ->
     return re.sub(
         r"\[\n[\s\d.,eE+-]*\]", lambda found: re.sub(r"\s+", " ", found[0]).replace("[ ", "[").replace(" ]", "]"), text
     )
+
+
+NAME_LENGTH = 200
+"""Longest name, in characters, of a model, a run or a class."""
 
 
 def is_printable(text: str) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from inksight.errors import BundleError
-from inksight.workspace import is_printable
+from inksight.workspace import NAME_LENGTH, is_printable
 
 FORMAT = "inksight-bundle"
 FORMAT_VERSION = 1
@@ -62,14 +62,15 @@ def check(value: Any, where: str = "bundle") -> dict[str, Any]:
     root.require(
         "format_version", version <= FORMAT_VERSION, f"is {version}, newer than this Inksight knows ({FORMAT_VERSION})"
     )
-    title = root.text("name", 200)
+    title = root.text("name", NAME_LENGTH)
     # It becomes the default name of exported files.
     root.require("name", not re.search(r"^\.|[/\\]", title), "must be a name, not a path")
     root.choice("kind", KINDS)
     root.choice("precision", PRECISIONS)
 
     classes = root.items("classes", 1, 65_536)
-    root.require("classes", all(isinstance(c, str) and 0 < len(c) <= 200 for c in classes), "must be non-empty texts")
+    fit = all(isinstance(name, str) and 0 < len(name) <= NAME_LENGTH for name in classes)
+    root.require("classes", fit, f"must be texts of 1 to {NAME_LENGTH} signs")
     root.require("classes", all(map(is_printable, classes)), "holds a name with control characters or half characters")
     root.require("classes", len(set(classes)) == len(classes), "holds the same class twice")
 

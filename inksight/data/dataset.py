@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from inksight.data.parallel import ahead
 from inksight.errors import DataError, NotFoundError
-from inksight.workspace import atomic_path, is_printable, work_folder
+from inksight.workspace import NAME_LENGTH, atomic_path, is_printable, work_folder
 
 SPLITS = ("train", "val", "test")
 FORMAT_VERSION = 1
@@ -181,6 +181,8 @@ class DatasetWriter:
         if strange := [name for name in classes if not is_printable(name)]:
             # A bundle refuses them too: better now than when the training is done.
             raise DataError(f"class name {strange[0]!r} holds control characters or half characters")
+        if wrong := [name for name in classes if not 0 < len(name) <= NAME_LENGTH]:
+            raise DataError(f"class name {wrong[0]!r} has {len(wrong[0])} characters", hint=f"1 to {NAME_LENGTH} are.")
         self.path = Path(path)
         self.classes = list(classes)
         self.image_shape = tuple(image_shape)

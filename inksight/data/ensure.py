@@ -98,6 +98,8 @@ def prepare(
         _check_unused(f"{preset.name!r}, which needs no files", folder=folder)
         prepared = prepare_digits(out, settings=settings, progress=progress)
     else:
+        if folder is None:  # where fetching puts them
+            folder = resolve(FetchSettings, preset=preset.options.get("fetch"), file=config).folder
         prepared = prepare_quickdraw(
             preset.classes, out, folder=folder, settings=settings, source=preset.name, progress=progress
         )
@@ -314,7 +316,7 @@ def _fetch_missing(
         file=config,
         options={"format": wanted.format, "recognized_only": wanted.recognized_only or None},
     )
-    folder = settings.folder or workspace().downloads / "quickdraw"
+    folder = settings.folder or workspace().drawings
     missing = [name for name in preset.classes if not drawing_file(folder, wanted.format, name).is_file()]
     if missing:
         fetch(missing, settings=settings, progress=_Fetching(len(missing), progress))

@@ -51,7 +51,7 @@ def prepare_quickdraw(
     no class is given and DataError for missing or broken files, naming all that are missing.
     """
     settings = settings or PrepareSettings()
-    folder = folder or workspace().downloads / "quickdraw"
+    folder = folder or workspace().drawings
     if not classes:
         raise UsageError("no classes to prepare", hint="Name a preset such as quickdraw20, or use --classes a,b,c.")
     paths = [drawing_file(folder, settings.format, name) for name in classes]

@@ -190,7 +190,7 @@ def fetch(
             hint="Use it with --format simplified or --format raw.",
         )
     scheme_of(settings.base_url)
-    folder = folder or settings.folder or workspace().downloads / "quickdraw"
+    folder = folder or settings.folder or workspace().drawings
     folder.mkdir(parents=True, exist_ok=True)
     with _only_one(folder, progress):
         job = _Fetch(settings, folder, progress, Manifest(folder))

@@ -19,7 +19,7 @@ from typing import Any
 
 from inksight.config import option_name
 from inksight.errors import ConflictError, NotFoundError, UsageError
-from inksight.workspace import workspace, write_json
+from inksight.workspace import NAME_LENGTH, is_printable, workspace, write_json
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,16 @@ def read_run(folder: Path) -> RunDescription:
 
 def new_folder(name: str, fallback: str) -> Path:
     """Return the folder of a new run: runs/<name>, or a fresh dated one when the run has no name."""
-    if not name:
-        return workspace().new_run(fallback)
-    if name in (".", "..") or "/" in name or "\\" in name:
+    return workspace().runs / check_name(name) if name else workspace().new_run(fallback)
+
+
+def check_name(name: str) -> str:
+    """Return a run's name if its folder and its bundle may have it, else raise UsageError."""
+    if name.startswith(".") or "/" in name or "\\" in name or not is_printable(name):
         raise UsageError(f"--name {name!r} cannot be a folder's name", hint="Use letters, digits, '-', '_' and '.'.")
-    return workspace().runs / name
+    if len(name) > NAME_LENGTH:
+        raise UsageError(f"--name {name!r} has {len(name)} characters", hint=f"At most {NAME_LENGTH}.")
+    return name
 
 
 def check_unused(folder: Path) -> None:

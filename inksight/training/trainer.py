@@ -41,6 +41,7 @@ from inksight.training.progress import Progress
 from inksight.training.recipes import head_only, recipe
 from inksight.training.runs import (
     RunDescription,
+    check_name,
     check_same,
     check_unused,
     is_run,
@@ -122,6 +123,7 @@ def train(
                 raise UsageError("give either settings or single options, not both", hint=f"Here: {', '.join(options)}")
             if settings.mlflow:
                 check_address(settings.mlflow)
+            check_name(settings.name)
             check_has_effect(settings, photos=_crop(dataset) is not None)
             if group.leads:
                 remember(dataset.sha256, dataset.path)
@@ -393,7 +395,7 @@ def _judge_and_save(
     remove_halves(folder / "bundle")  # of a process that was killed while it saved
     bundle.save(
         folder / "bundle", model,
-        name=folder.name if settings.name else None,
+        name=settings.name or None,
         architecture={"name": spec.name, "options": options},
         classes=dataset.classes,
         preprocessing={**preprocess.description, "kind": dataset.kind},
@@ -404,7 +406,7 @@ def _judge_and_save(
         # A bundle is shipped; whose server watched its training is nobody's business.
         settings=as_dict(replace(settings, mlflow="")),
         provenance={"run": folder.name},
-        samples=dataset.images("val")[:2000] if dataset.size("val") else None,
+        samples=dataset.images("val") if dataset.size("val") else None,
     )  # fmt: skip
     if evaluation is not None:
         completed(evaluation, bundle.load(folder / "bundle")).write(folder / "report")

@@ -90,9 +90,18 @@ def test_what_is_no_dataset(tmp_path: Path) -> None:
         open_dataset(tmp_path / "other.h5")
 
 
-@pytest.mark.parametrize("name", ["\x1b[31mred", "a\nb", "\ud800x"])
-def test_class_names_that_no_bundle_may_have_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match="control characters or half characters"):
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("\x1b[31mred", "control characters or half characters"),
+        ("a\nb", "control characters or half characters"),
+        ("\ud800x", "control characters or half characters"),
+        ("x" * 201, "has 201 characters"),
+        ("", "has 0 characters"),
+    ],
+)
+def test_class_names_that_no_bundle_may_have_are_refused(tmp_path: Path, name: str, why: str) -> None:
+    with pytest.raises(DataError, match=why):
         DatasetWriter(
             tmp_path / "x.h5", classes=["cat", name], image_shape=(28, 28), source="made", preprocessing={}, seed=0
         )

@@ -11,6 +11,7 @@ from PIL import Image
 
 from inksight.data.dataset import SPLITS, open_dataset
 from inksight.data.ensure import ensure_dataset, prepare, prepare_combined
+from inksight.data.quickdraw import fetch
 from inksight.errors import UsageError
 from inksight.workspace import workspace
 from tests.data.made import bitmaps, bucket, ndjson, strokes
@@ -124,6 +125,15 @@ def test_a_settings_file_says_how_to_fetch_and_prepare(mirror: Path, tmp_path: P
         assert "(simplified)" in data.source
     assert (tmp_path / "mine" / "full" / "simplified" / "apple.ndjson").is_file()
     assert not workspace().downloads.exists()
+
+
+def test_drawings_are_prepared_from_where_they_were_fetched_to(
+    mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INKSIGHT_FETCH_FOLDER", str(tmp_path / "mine"))
+    monkeypatch.setenv("INKSIGHT_FETCH_BASE_URL", mirror.as_uri())
+    fetch(["apple", "cat"])
+    assert prepare("fruit").counts["train"] == {"apple": 24, "cat": 24}
 
 
 def test_choices_that_a_source_does_not_offer_are_refused(source: Path, tmp_path: Path) -> None:

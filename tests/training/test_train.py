@@ -241,6 +241,9 @@ def test_a_diverging_run_says_so_and_keeps_its_checkpoint_finite(data: Path, tmp
         ({"epochs": 0}, "--epochs"),
         ({"optimizer": "lion"}, "lion"),
         ({"name": "a/b"}, "--name"),
+        ({"name": ".best"}, "--name"),  # no bundle may have such names: said before the training, not after it
+        ({"name": "x" * 201}, "--name"),
+        ({"name": ".best", "run_dir": "elsewhere"}, "--name"),
         ({"model_options": {"width": 3}}, "width"),
         ({"model": "balanced_cnn", "batch_size": 1}, "batch normalisation"),
         ({"device": "cuda"}, "no usable GPU"),
