@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,11 @@ from inksight.cli.options import settings_options
 from inksight.cli.output import say
 from inksight.cli.train import how_to_go_on
 from inksight.config import resolve
+from inksight.errors import GateError
 from inksight.settings import ServeSettings
+
+NAME = "digits"
+"""What the model is called in the registry."""
 
 
 @settings_options(ServeSettings)
@@ -24,7 +29,7 @@ def quickstart(
     options: dict[str, Any] = {},  # noqa: B006 - filled in by settings_options
     config: Path | None = None,
 ) -> None:
-    """Train on the embedded digits, judge, save a bundle, and serve it beside the built-in model for drawings."""
+    """Train on the embedded digits, judge, register the model, and serve it beside the built-in one for drawings."""
     settings = resolve(ServeSettings, file=config, options=options)
     from inksight.training import TrainingInterrupted, train
 
@@ -37,6 +42,7 @@ def quickstart(
     say(f"2/3  judged on {run.metrics['samples']} digits it never saw: {run.metrics['accuracy']:.1%} right")
     say(f"     (95 % interval {low:.1%} to {high:.1%}); report: {run.folder / 'report' / 'report.html'}")
     say(f"     bundle: {run.bundle}")
+    _register(run.bundle)
     if not serve:
         return
     from inksight import serving
@@ -49,7 +55,21 @@ def quickstart(
             webbrowser.open(address)
 
     # Doodles first: they are what the page greets a newcomer with; the fresh digits model is one choice away.
-    serving.serve(["doodles", str(run.bundle)], settings, on_start=show)
+    serving.serve(["doodles", f"{NAME}@champion"], settings, on_start=show)
+
+
+def _register(bundle: Path) -> None:
+    """Add the model to the registry, so that corrections can retrain it, and put it in front if the gates agree."""
+    from inksight import registry
+
+    with closing(registry.open()) as store:
+        version = store.register(bundle, NAME)
+        try:
+            store.promote(NAME, version.number)
+        except GateError as refused:
+            say(f"     {version.ref} is kept, and not served: {refused.message}")
+        else:
+            say(f"     registered as {version.ref}")
 
 
 def _has_display() -> bool:

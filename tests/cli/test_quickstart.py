@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import closing
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from inksight import registry, serving
 from inksight.cli import app
 from inksight.training import trainer
 from inksight.workspace import workspace
@@ -23,6 +25,21 @@ def test_it_can_be_run_again() -> None:
         done = CliRunner().invoke(app, WORDS)
         assert done.exit_code == 0, done.output
     assert len(list(workspace().runs.glob("*/bundle/model.onnx"))) == 2
+    with closing(registry.open()) as store:
+        assert [version.ref for version in store.versions("digits")] == ["digits:2", "digits:1"]
+        # The second is not served unless the gates agree; what was served before goes on.
+        assert store.find("digits@champion").number in (1, 2)
+        assert ("digits:2 is kept, and not served" in done.stderr) == (store.find("digits").number == 1)
+
+
+def test_the_model_is_served_from_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bars(workspace().dataset_path("digits"), counts=(40, 40))
+    served: list[list[str]] = []
+    monkeypatch.setattr(serving, "serve", lambda models, *rest, **more: served.append(models))
+    done = CliRunner().invoke(app, [word for word in WORDS if word != "--no-serve"])
+    assert done.exit_code == 0, done.output
+    assert served == [["doodles", "digits@champion"]]
+    assert "registered as digits:1" in done.stderr
 
 
 def test_stopped_it_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
