@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -65,9 +66,20 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the prepared digits: half a minute of work that every document would begin with."""
+    home = tmp_path_factory.mktemp("prepared")
+    words = [str(Path(sys.executable).parent / "inksight"), "data", "prepare", "digits"]
+    subprocess.run(words, env={**os.environ, "INKSIGHT_HOME": str(home)}, check=True, capture_output=True)
+    return home / "datasets" / "digits.h5"
+
+
 @pytest.fixture
-def environment(mirror: Path, tmp_path: Path) -> dict[str, str]:
-    """Return the variables under which the commands are run."""
+def environment(mirror: Path, digits: Path, tmp_path: Path) -> dict[str, str]:
+    """Return the variables under which the commands are run, in a workspace that has the digits already."""
+    (tmp_path / "inksight-home" / "datasets").mkdir(parents=True)
+    shutil.copy(digits, tmp_path / "inksight-home" / "datasets")
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
