@@ -33,11 +33,12 @@ from inksight.training.checkpoints import seed_step
 from inksight.training.curves import draw_curves
 from inksight.training.device import choose_device, choose_dtype, set_up_torch
 from inksight.training.distributed import Group, process_group
-from inksight.training.feed import Feed, free_memory, judged_at_once
+from inksight.training.feed import Feed, judged_at_once
 from inksight.training.interrupt import TrainingInterrupted
 from inksight.training.loop import Task, fit
 from inksight.training.mlflow_tracker import Mlflow, check_address
 from inksight.training.progress import Progress
+from inksight.training.reading import feeds, few_rows, labels_of
 from inksight.training.recipes import head_only, recipe
 from inksight.training.runs import (
     RunDescription,
@@ -52,7 +53,7 @@ from inksight.training.runs import (
 from inksight.training.trackers import Entry, JsonLines, NoTracker, Samples, Tracker, Trackers
 
 DEFAULT_MODEL = "sketchnet-s"
-FAST_IMAGES, FAST_EPOCHS = 2_000, 2
+FAST_EPOCHS = 2
 
 
 @dataclass(frozen=True)
@@ -185,8 +186,8 @@ def _run(
         model.load_state_dict(dict(start))
     preprocess = Preprocess.from_spec(spec, dataset.image_shape, crop=[crop, crop] if crop else None).to(device)
     cropped = Preprocess.from_spec(spec, seen_shape).to(device)
-    few = _few_rows(dataset, settings)
-    feed, val = _feeds(dataset, few, settings, group)
+    few = few_rows(dataset, settings)
+    feed, val = feeds(dataset, few, settings, group)
     _check(dataset, feed, model, settings, group)
     counts = np.bincount(feed.labels, minlength=len(dataset.classes)).tolist()
     say(
@@ -259,42 +260,6 @@ def _dataset_file(data: str | Path, config: str | Path | None, quiet: bool) -> P
         said = text
 
     return ensure_dataset(data, config=Path(config) if config else None, progress=say)
-
-
-def _labels(dataset: Dataset, split: str) -> NDArray[np.int64]:
-    return dataset.labels(split).astype(np.int64)
-
-
-def _few_rows(dataset: Dataset, settings: TrainSettings) -> NDArray[np.int64] | None:
-    """Return the training images that --fast chooses by the seed, ascending; None: all."""
-    count = dataset.size("train")
-    if not settings.fast or count <= FAST_IMAGES:
-        return None
-    return np.sort(np.random.default_rng(settings.seed).choice(count, FAST_IMAGES, replace=False))
-
-
-def _feeds(dataset: Dataset, few: NDArray[np.int64] | None, settings: TrainSettings, group: Group) -> tuple[Feed, Feed]:
-    """Return the training and validation feeds: in memory where the limit allows, else read in shuffled chunks."""
-    row = int(np.prod(dataset.image_shape))
-    # Every process of this machine holds its own copy; torchrun tells how many there are.
-    limit = settings.memory_limit * 1e9 or free_memory() / 2 / group.local_world
-    images: Any = dataset.images("train")
-    labels = _labels(dataset, "train")
-    buffer_rows = None
-    if few is not None:
-        images, labels = np.stack([images[row] for row in few]), labels[few]
-    elif row * (dataset.size("train") + dataset.size("val")) <= limit:
-        images = images[:]
-    else:
-        # Two buffers are in memory at a time, one in use and one being read, and a third while they change hands.
-        buffer_rows = max(1, int(limit / 3 / row))
-    val = dataset.images("val")
-    feed = Feed(
-        images, labels,
-        batch_size=settings.batch_size, seed=settings.seed, share=group.share, buffer_rows=buffer_rows,
-    )  # fmt: skip
-    held = val if buffer_rows else val[:]
-    return feed, Feed(held, _labels(dataset, "val"), batch_size=settings.batch_size, share=group.share)
 
 
 def _check(dataset: Dataset, feed: Feed, model: nn.Module, settings: TrainSettings, group: Group) -> None:
@@ -384,9 +349,9 @@ def _judge_and_save(
     if split:
         validation = None
         if split == "test" and dataset.size("val"):
-            validation = (_labels(dataset, "val"), predict_proba(model, preprocess, dataset, "val"))
+            validation = (labels_of(dataset, "val"), predict_proba(model, preprocess, dataset, "val"))
         evaluation = judge(
-            _labels(dataset, split), predict_proba(model, preprocess, dataset, split), dataset.classes,
+            labels_of(dataset, split), predict_proba(model, preprocess, dataset, split), dataset.classes,
             images=dataset.images(split), ids=dataset.ids(split), split=split, validation=validation,
             distribution=dataset.counts, model={"name": spec.name, "parameters": models.parameter_count(model)},
             data={"name": dataset.name, "sha256": dataset.sha256},

@@ -55,7 +55,7 @@ def test_stopped_between_the_last_batch_and_the_end_of_an_epoch(
     assert histories[0][-1]["step"] == (max_steps or 16)
 
 
-@pytest.mark.parametrize("where", ["_feeds", "_judge_and_save"])
+@pytest.mark.parametrize("where", ["feeds", "_judge_and_save"])
 def test_stopped_before_or_after_the_loop_it_can_be_resumed_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:

@@ -20,7 +20,7 @@ from inksight.models.preprocess import Preprocess
 from inksight.models.timm_import import import_timm
 from inksight.models.transfer import TransferNet
 from inksight.settings import TrainSettings
-from inksight.training import feed, train, trainer, transfer
+from inksight.training import feed, reading, train, trainer, transfer
 from inksight.training.checkpoints import load_checkpoint
 from inksight.training.loop import Task
 from inksight.training.recipes import recipe
@@ -87,7 +87,7 @@ def test_a_frozen_backbone_stays_and_its_features_are_computed_once(
 
 def test_features_of_other_pictures_are_others(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--fast chooses pictures by the seed: another seed must not get the features of the first one's."""
-    monkeypatch.setattr(trainer, "FAST_IMAGES", 20)
+    monkeypatch.setattr(reading, "FAST_IMAGES", 20)
     kept: list[Any] = []
     plain = transfer._cached_features
 

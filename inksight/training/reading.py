@@ -1,0 +1,52 @@
+"""Where a run's images come from: from memory where they fit, else from the file in shuffled chunks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inksight.data import Dataset
+from inksight.settings import TrainSettings
+from inksight.training.distributed import Group
+from inksight.training.feed import Feed, free_memory
+
+FAST_IMAGES = 2_000
+
+
+def labels_of(dataset: Dataset, split: str) -> NDArray[np.int64]:
+    """Return the split's labels, int64 (N,)."""
+    return dataset.labels(split).astype(np.int64)
+
+
+def few_rows(dataset: Dataset, settings: TrainSettings) -> NDArray[np.int64] | None:
+    """Return the training images that --fast chooses by the seed, ascending; None: all."""
+    count = dataset.size("train")
+    if not settings.fast or count <= FAST_IMAGES:
+        return None
+    return np.sort(np.random.default_rng(settings.seed).choice(count, FAST_IMAGES, replace=False))
+
+
+def feeds(dataset: Dataset, few: NDArray[np.int64] | None, settings: TrainSettings, group: Group) -> tuple[Feed, Feed]:
+    """Return the training and validation feeds: in memory where the limit allows, else read in shuffled chunks."""
+    row = int(np.prod(dataset.image_shape))
+    # Every process of this machine holds its own copy; torchrun tells how many there are.
+    limit = settings.memory_limit * 1e9 or free_memory() / 2 / group.local_world
+    images: Any = dataset.images("train")
+    labels = labels_of(dataset, "train")
+    buffer_rows = None
+    if few is not None:
+        images, labels = np.stack([images[row] for row in few]), labels[few]
+    elif row * (dataset.size("train") + dataset.size("val")) <= limit:
+        images = images[:]
+    else:
+        # Two buffers are in memory at a time, one in use and one being read, and a third while they change hands.
+        buffer_rows = max(1, int(limit / 3 / row))
+    val = dataset.images("val")
+    feed = Feed(
+        images, labels,
+        batch_size=settings.batch_size, seed=settings.seed, share=group.share, buffer_rows=buffer_rows,
+    )  # fmt: skip
+    held = val if buffer_rows else val[:]
+    return feed, Feed(held, labels_of(dataset, "val"), batch_size=settings.batch_size, share=group.share)
