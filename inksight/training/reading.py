@@ -14,6 +14,9 @@ from inksight.training.feed import Feed, free_memory
 
 FAST_IMAGES = 2_000
 
+# Two are in memory at a time, one in use and one being read, and a third while they change hands.
+BUFFERS = 3
+
 
 def labels_of(dataset: Dataset, split: str) -> NDArray[np.int64]:
     """Return the split's labels, int64 (N,)."""
@@ -41,12 +44,13 @@ def feeds(dataset: Dataset, few: NDArray[np.int64] | None, settings: TrainSettin
     elif row * (dataset.size("train") + dataset.size("val")) <= limit:
         images = images[:]
     else:
-        # Two buffers are in memory at a time, one in use and one being read, and a third while they change hands.
-        buffer_rows = max(1, int(limit / 3 / row))
-    val = dataset.images("val")
+        buffer_rows = max(1, int(limit / BUFFERS / row))
     feed = Feed(
         images, labels,
         batch_size=settings.batch_size, seed=settings.seed, share=group.share, buffer_rows=buffer_rows,
     )  # fmt: skip
-    held = val if buffer_rows else val[:]
-    return feed, Feed(held, labels_of(dataset, "val"), batch_size=settings.batch_size, share=group.share)
+    left = limit - row * (BUFFERS * buffer_rows if buffer_rows else feed.rows)
+    val: Any = dataset.images("val")
+    if row * len(val) <= left:
+        val = val[:]
+    return feed, Feed(val, labels_of(dataset, "val"), batch_size=settings.batch_size, share=group.share)
