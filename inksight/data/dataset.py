@@ -99,10 +99,13 @@ class Dataset:
         return len(self.images(split))
 
     def images(self, split: str) -> Any:
-        """Return the split's images as an h5py dataset, uint8 (N, H, W[, 3]), read only when indexed."""
+        """Return the split's images as an h5py dataset, uint8 (N, H, W[, 3]), read only when indexed.
+
+        Row numbers must ascend; others raise TypeError.
+        """
         if split not in SPLITS:
             raise NotFoundError(f"unknown split {split!r}", hint=f"Choose one of: {', '.join(SPLITS)}")
-        return self._file[f"X_{split}"]
+        return _Images(self._file[f"X_{split}"].id, readonly=True)
 
     def labels(self, split: str) -> NDArray[np.uint16]:
         """Return the split's labels, uint16 (N,)."""
@@ -149,6 +152,29 @@ class Dataset:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{split} {self.size(split)}" for split in SPLITS)
         return f"Dataset({self.name!r}, {len(self.classes)} classes, {self.image_shape}, {sizes})"
+
+
+class _Images(h5py.Dataset):  # type: ignore[misc]  # h5py has no types
+    """A split's images, which refuse row numbers that do not ascend, of whatever type.
+
+    HDF5 gives rows in the file's order, so h5py refuses to be asked for another one. But it looks at the differences of
+    the numbers, and those of unsigned ones wrap around: [3, 1] would quietly be answered with row 1 and row 3.
+    """
+
+    def __getitem__(self, key: Any, new_dtype: Any = None) -> Any:
+        return super().__getitem__(_signed(key), new_dtype)
+
+    def read_direct(self, dest: Any, source_sel: Any = None, dest_sel: Any = None) -> None:
+        super().read_direct(dest, _signed(source_sel), _signed(dest_sel))
+
+
+def _signed(key: Any) -> Any:
+    """Return what h5py is indexed by with the row numbers in it signed."""
+    if isinstance(key, tuple):
+        return tuple(_signed(part) for part in key)
+    if isinstance(key, list | np.ndarray) and np.asarray(key).dtype.kind == "u":
+        return np.asarray(key).astype(np.int64)
+    return key
 
 
 def open_dataset(path: str | Path) -> Dataset:

@@ -57,7 +57,7 @@ def batch_bounds(rows: int, batch_size: int) -> NDArray[np.int64]:
 
 
 class Feed:
-    """Serves one split's images; `images` is an array in memory, or an h5py dataset when `buffer_rows` is given."""
+    """Serves one split's images: of an array in memory, or of an h5py dataset, `buffer_rows` (none: all) at a time."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Feed:
             self.rows, spans=[(int(self.bounds[a]), int(self.bounds[b])) for a, b in spans],
             block=self.block, world=self.share.world, seed=self.seed, epoch=epoch,
         )  # fmt: skip
-        if self.buffer_rows is None:
+        if isinstance(self.images, np.ndarray):
             for number in range(start, len(self)):
                 mine, everyone = self._rows_of(order, number)
                 yield Batch(self.images[mine], self.labels[mine], self.labels[everyone])

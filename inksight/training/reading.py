@@ -41,10 +41,10 @@ def feeds(dataset: Dataset, few: NDArray[np.int64] | None, settings: TrainSettin
     buffer_rows = None
     if few is not None:
         images, labels = np.stack([images[row] for row in few]), labels[few]
-    elif row * (dataset.size("train") + dataset.size("val")) <= limit:
-        images = images[:]
     else:
-        buffer_rows = max(1, int(limit / BUFFERS / row))
+        buffer_rows = _buffer_rows(dataset, limit)
+        if buffer_rows is None:
+            images = images[:]
     feed = Feed(
         images, labels,
         batch_size=settings.batch_size, seed=settings.seed, share=group.share, buffer_rows=buffer_rows,
@@ -54,3 +54,12 @@ def feeds(dataset: Dataset, few: NDArray[np.int64] | None, settings: TrainSettin
     if row * len(val) <= left:
         val = val[:]
     return feed, Feed(val, labels_of(dataset, "val"), batch_size=settings.batch_size, share=group.share)
+
+
+def _buffer_rows(dataset: Dataset, limit: float) -> int | None:
+    """Return how many training images a buffer holds where `limit` bytes are for images; None: all are in memory."""
+    row = int(np.prod(dataset.image_shape))
+    train, val = dataset.size("train"), dataset.size("val")
+    rows = max(1, int(limit / BUFFERS / row))
+    # Validation images may be so many that a buffer holds all training images though not all images fit.
+    return None if row * (train + val) <= limit or train <= rows else rows

@@ -62,6 +62,27 @@ def test_colour_and_pickle(tmp_path: Path) -> None:
         again.close()
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32, np.uint64, np.int64])
+def test_rows_out_of_order_are_refused(tmp_path: Path, kind: type[np.integer[Any]]) -> None:
+    """h5py answers unsigned numbers, whose differences wrap around, with the rows in another order than asked for."""
+    images, labels, ids = sample(200)
+    write(tmp_path / "data.h5", images, labels, ids, [])
+    rows, target = np.array([50, 3, 120, 7], kind), np.empty((4, 28, 28), np.uint8)
+    with open_dataset(tmp_path / "data.h5") as dataset:
+        stored = dataset.images("train")
+        for key in (rows, list(rows), (rows, slice(10))):
+            with pytest.raises(TypeError, match="increasing order"):
+                stored[key]
+        with pytest.raises(TypeError, match="increasing order"):
+            stored.read_direct(target, np.s_[rows])
+        ascending = np.sort(rows)
+        np.testing.assert_array_equal(stored[ascending], images[ascending])
+        np.testing.assert_array_equal(stored[ascending, 5:9, 3], images[ascending, 5:9, 3])
+        np.testing.assert_array_equal(stored[rows[0]], images[50])
+        np.testing.assert_array_equal(stored[labels == 1], images[labels == 1])
+        assert stored[[]].shape == (0, 28, 28)
+
+
 def test_damage_is_found(tmp_path: Path) -> None:
     path = tmp_path / "data.h5"
     write(path, *sample(40), cuts=[])

@@ -94,11 +94,12 @@ def test_chunked_reading_mixes_a_file_sorted_by_class() -> None:
     assert np.mean(kinds) > 9
 
 
-def test_chunked_reading_from_a_real_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("buffer_rows", [512, 1500, None])
+def test_chunked_reading_from_a_real_file(tmp_path: Path, buffer_rows: int | None) -> None:
     path = write_bars(tmp_path / "bars.h5", counts=(700, 500, 300))
     with open_dataset(path) as dataset:
         labels = dataset.labels("train").astype(np.int64)
-        chunked = Feed(dataset.images("train"), labels, batch_size=64, buffer_rows=512)
+        chunked = Feed(dataset.images("train"), labels, batch_size=64, buffer_rows=buffer_rows)
         everything, all_labels = dataset.load("train")
         by_content = {image.tobytes(): label for image, label in zip(everything, all_labels, strict=True)}
         got = list(chunked.batches(0))
