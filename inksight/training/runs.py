@@ -1,6 +1,7 @@
 """The folder of a run: what is in it, and finding the one to resume.
 
 settings.json          what was asked for: data, model, resolved settings
+reading.json           how many training images are in memory at a time; null: all
 history.jsonl          one line per epoch
 mlflow.json            where MLflow knows the run, with --mlflow
 curves.png

@@ -187,7 +187,7 @@ def _run(
     preprocess = Preprocess.from_spec(spec, dataset.image_shape, crop=[crop, crop] if crop else None).to(device)
     cropped = Preprocess.from_spec(spec, seen_shape).to(device)
     few = few_rows(dataset, settings)
-    feed, val = feeds(dataset, few, settings, group)
+    feed, val = feeds(dataset, few, settings, folder, group, resume=resume)
     _check(dataset, feed, model, settings, group)
     counts = np.bincount(feed.labels, minlength=len(dataset.classes)).tolist()
     say(

@@ -22,7 +22,9 @@ from filelock import FileLock
 from inksight.registry.artifacts import Artifacts, table_of
 
 # The state of the training first: one that is newer than the best weights beside it would not save them again.
-_RUN = ("checkpoints/last.pt", "checkpoints/best.pt", "settings.json", "history.jsonl", "mlflow.json")
+_RUN = (
+    "checkpoints/last.pt", "checkpoints/best.pt", "settings.json", "reading.json", "history.jsonl", "mlflow.json",
+)  # fmt: skip
 # Of a finished run. Its bundle is in the registry, and nobody goes on from its checkpoints.
 _FILES = ("settings.json", "history.jsonl", "mlflow.json", "curves.png", "report", "tensorboard")
 

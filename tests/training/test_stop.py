@@ -62,7 +62,7 @@ def test_stopped_before_or_after_the_loop_it_can_be_resumed_too(
     data = write_bars(tmp_path / "bars.h5", counts=(40, 40))
     options: dict[str, Any] = {"epochs": 1, "tensorboard": False, "threads": 1, "quiet": True}
 
-    def ctrl_c(*rest: Any) -> None:
+    def ctrl_c(*rest: Any, **named: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
