@@ -211,9 +211,9 @@ def ensure_dataset(data: str | Path, *, config: Path | None = None, progress: Pr
     """Return the dataset file that `data` names, fetching and preparing it first when it is not there yet.
 
     `data` is the path of a dataset file, the name of one in the workspace, a preset (with `+class`), or a folder, zip
-    or CSV of photos, which is prepared again when its files have changed. Fetching and preparing take their settings
-    from the preset, from the tables [fetch] and [prepare] of the file `config` and from INKSIGHT_FETCH_* and
-    INKSIGHT_PREPARE_* variables.
+    or CSV of photos, which is prepared again when its files have changed. Names go before a folder of that name: write
+    ./pets for the folder. Fetching and preparing take their settings from the preset, from the tables [fetch] and
+    [prepare] of the file `config` and from INKSIGHT_FETCH_* and INKSIGHT_PREPARE_* variables.
     Raises NotFoundError for a name that is none of these, and what fetching and preparing raise.
     """
     return _ensure(data, None, config, progress)
@@ -286,7 +286,10 @@ def _existing(data: str | Path) -> Path | None:
             return path.resolve()
     if path.suffix == ".h5":
         raise NotFoundError(f"dataset file {str(data)!r} does not exist", hint="Make one with `inksight data prepare`.")
-    named = workspace().dataset_path(str(data))
+    # Joined with the workspace's folder, ./pets would be its pets.h5, and /x/pets the file /x/pets.h5.
+    if path.name != str(data):
+        return None
+    named = workspace().dataset_path(path.name)
     return named if named.is_file() else None
 
 

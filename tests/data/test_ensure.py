@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ import pytest
 from PIL import Image
 
 from inksight.data.dataset import SPLITS, open_dataset
-from inksight.data.ensure import ensure_dataset, prepare, prepare_combined
+from inksight.data.ensure import ensure_dataset, find_dataset, prepare, prepare_combined
 from inksight.data.quickdraw import fetch
-from inksight.errors import UsageError
+from inksight.errors import NotFoundError, UsageError
 from inksight.workspace import workspace
 from tests.data.made import bitmaps, bucket, ndjson, strokes
 
@@ -72,6 +73,24 @@ def test_a_table_is_prepared_again_when_a_listed_file_changes(
     photo(778).save(source / "oak" / "none.png")
     with open_dataset(ensure_dataset(table)) as data:
         assert sum(data.counts[split]["oak"] for split in SPLITS) == 11
+
+
+def test_a_path_names_no_dataset_of_the_workspace(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = prepare("./leaves").path
+    beside = Path(shutil.copy(named, source.with_suffix(".h5")))
+    photo(777).save(source / "oak" / "new.png")
+    made = ensure_dataset("./leaves")
+    assert made == ensure_dataset("leaves/") == ensure_dataset(str(source))
+    assert made not in (named, beside)
+    with open_dataset(made) as data:
+        assert sum(data.counts[split]["oak"] for split in SPLITS) == 11
+    for path in ("./leaves", str(source)):
+        with pytest.raises(NotFoundError, match="unknown dataset"):
+            find_dataset(path)
+    assert ensure_dataset("leaves") == find_dataset("leaves") == named
 
 
 def test_what_a_link_points_to_may_change_and_circles_end(source: Path, tmp_path: Path) -> None:
