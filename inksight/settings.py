@@ -238,7 +238,11 @@ class PrepareSettings(Settings):
     val_ratio: float = setting(0.1, "Share of the pictures to choose by.")
     test_ratio: float = setting(0.1, "Share of the pictures to judge by.")
     seed: int = setting(0, "Which pictures go to which split follows from it.", at_least=0, at_most=MOST_SEED)
-    per_class: int | None = setting(None, "Use only the first N pictures of each class; none: all.", at_least=1)
+    per_class: int | None = setting(
+        None,
+        "Use only the first N pictures of each class; a split of the source's own keeps its shares; none: all.",
+        at_least=1,
+    )
     format: str = setting("numpy_bitmap", "Quick, Draw!: which files to read.", choices=DRAWING_FORMATS)
     recognized_only: bool = setting(False, "Strokes: leave out drawings that Google's own game did not recognise.")
     center: bool = setting(

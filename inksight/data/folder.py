@@ -112,7 +112,9 @@ def _decode_all(
     for entry in listing.entries:
         if entry.label in by_class:
             by_class[entry.label].append(entry)
-    total = sum(len(entries[: settings.per_class]) for entries in by_class.values())
+    if settings.per_class is not None:
+        by_class = {name: _first(entries, settings.per_class) for name, entries in by_class.items()}
+    total = sum(map(len, by_class.values()))
     files: list[NpyFile] = []
     ids: list[list[str]] = []
     splits: list[int | None] = []
@@ -132,7 +134,7 @@ def _decode_all(
         for number, entries in enumerate(by_class.values()):
             path, names, before = spool / f"{number}.raw", [], len(skipped)
             with open(path, "wb") as stream:
-                for entry, image, word, done in ahead(threads, work, entries[: settings.per_class]):
+                for entry, image, word, done in ahead(threads, work, entries):
                     seen += 1
                     if image is None:
                         skipped.append((entry.name, word))
@@ -153,6 +155,22 @@ def _decode_all(
     decoded = _Decoded(files, ids, splits)
     decoded.skipped, decoded.handled = skipped, handled
     return decoded
+
+
+def _first(entries: list[Entry], count: int) -> list[Entry]:
+    """Return the first `count` of a class: of each side of a prescribed split its share, and one wherever there is one.
+
+    Train goes first where `count` is too small for that.
+    """
+    sizes = Counter(entry.split or 0 for entry in entries)
+    seen: Counter[int] = Counter()
+    turns = []
+    for row, entry in enumerate(entries):
+        side = entry.split or 0
+        # How much of its side comes before it: taken by that, all sides empty at the same pace.
+        turns.append((seen[side] / sizes[side], side, row))
+        seen[side] += 1
+    return [entries[row] for row in sorted(row for *_, row in sorted(turns)[:count])]
 
 
 def combine(

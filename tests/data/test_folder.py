@@ -119,6 +119,26 @@ def test_a_missing_val_is_taken_out_of_train(tmp_path: Path) -> None:
     assert "val, which it lacks, taken out of its train part" in done.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("count", "kept"), [(3, (1, 1, 1)), (10, (6, 2, 2)), (20, (12, 3, 5)), (48, (30, 6, 12)), (99, (30, 6, 12))]
+)
+def test_fewer_pictures_keep_the_shares_of_a_prescribed_split(
+    tmp_path: Path, count: int, kept: tuple[int, int, int]
+) -> None:
+    for number, (split, size) in enumerate((("train", 30), ("val", 6), ("test", 12))):
+        fill(tmp_path / "in" / split, "a", size, 10 + number)
+    fill(tmp_path / "in" / "train", "b", 2, 20)  # none for val
+    fill(tmp_path / "in" / "test", "b", 1, 21)
+    settings = PrepareSettings(image_size=16, per_class=count, group_near=False)
+    done = prepare_photos(tmp_path / "in", tmp_path / "x.h5", settings=settings)
+    assert tuple(done.counts[split]["a"] for split in SPLITS) == kept
+    assert tuple(done.counts[split]["b"] for split in SPLITS) == (2, 0, 1)
+    assert done.notes == ["split as the source prescribes"]
+    with open_dataset(done.path) as data:  # the first ones of each
+        names = sorted(str(name).split("#")[0] for name in data.ids("train") if "/a/" in str(name))
+    assert names == [f"train/a/{number:03d}.png" for number in range(kept[0])]
+
+
 def test_near_duplicates_across_a_prescribed_split_are_told(tmp_path: Path) -> None:
     for split, count, seed in (("train", 20, 1), ("val", 6, 3), ("test", 5, 5)):
         fill(tmp_path / "in" / split, "a", count, seed)
