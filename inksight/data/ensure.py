@@ -124,7 +124,14 @@ def prepare_combined(
     paths = [_ensure(source, options, config, progress) for source in sources]
     if options and "image_size" in options:
         _check_size(paths, settings.image_size)
-    return combine(paths, target, settings=settings, progress=progress)
+    titles = [_title(source, path) for source, path in zip(sources, paths, strict=True)]
+    return combine(paths, target, titles=titles, settings=settings, progress=progress)
+
+
+def _title(source: str | Path, path: Path) -> str:
+    """Return what a source with the dataset file `path` is called: photos by their own name, without a state's hash."""
+    photos = _existing(source) is None and _is_photos(source)
+    return readable(Path(source).expanduser().resolve().stem) if photos else path.stem
 
 
 def _check_same(source: Path, target: Path, name: str) -> None:

@@ -174,16 +174,22 @@ def _first(entries: list[Entry], count: int) -> list[Entry]:
 
 
 def combine(
-    paths: Sequence[Path], out: Path, *, settings: PrepareSettings | None = None, progress: Progress = no_progress
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    titles: Sequence[str] = (),
+    settings: PrepareSettings | None = None,
+    progress: Progress = no_progress,
 ) -> Prepared:
     """Make one dataset file of several: their classes side by side, split anew so that near-duplicates stay together.
 
-    A class keeps its name where only one dataset has it; otherwise it is called dataset/class. Raises UsageError for
-    fewer than two datasets and for datasets of different shapes or kinds.
+    A class keeps its name where only one dataset has it; otherwise it is called title/class. `titles` default to the
+    files' names; equal ones get numbers. Raises UsageError for fewer than two datasets, for one that is given twice and
+    for datasets of different shapes or kinds.
     """
     settings = settings or PrepareSettings()
-    if len({path.resolve() for path in paths}) < 2:
-        raise UsageError("a combination needs at least two different datasets")
+    if len({path.resolve() for path in paths}) < max(2, len(paths)):
+        raise UsageError("a combination needs at least two datasets, each of them once")
     datasets = [open_dataset(path) for path in paths]
     try:
         first = datasets[0]
@@ -194,15 +200,16 @@ def combine(
                     f"datasets of different pictures cannot be combined: {shapes}",
                     hint="Prepare the photos with the same --image-size; drawings go with drawings only.",
                 )
-        names = _clear_names(datasets)
+        titles = _numbered(titles or [dataset.name for dataset in datasets])
+        names = _clear_names(datasets, titles)
         with work_folder(out) as spool:
-            pool = _spool(datasets, spool, progress)
+            pool = _spool(datasets, titles, spool, progress)
             return pack(
                 pool,
                 names,
                 out,
                 settings=settings,
-                source=" + ".join(dataset.name for dataset in datasets),
+                source=" + ".join(titles),
                 preprocessing=first.preprocessing,
                 progress=progress,
             )
@@ -211,12 +218,28 @@ def combine(
             dataset.close()
 
 
-def _clear_names(datasets: Sequence[Dataset]) -> list[str]:
-    count = Counter(name for dataset in datasets for name in dataset.classes)
-    return [name if count[name] == 1 else f"{dataset.name}/{name}" for dataset in datasets for name in dataset.classes]
+def _numbered(titles: Sequence[str]) -> list[str]:
+    """Return the titles, all different: leaves, leaves-2, leaves-3."""
+    different: list[str] = []
+    for title in titles:
+        name, number = title, 1
+        while name in different or (number > 1 and name in titles):  # a source may be called leaves-2 itself
+            number += 1
+            name = f"{title}-{number}"
+        different.append(name)
+    return different
 
 
-def _spool(datasets: Sequence[Dataset], folder: Path, progress: Progress) -> Pool:
+def _clear_names(datasets: Sequence[Dataset], titles: Sequence[str]) -> list[str]:
+    held = Counter(name for dataset in datasets for name in dataset.classes)
+    return [
+        name if held[name] == 1 else f"{title}/{name}"
+        for dataset, title in zip(datasets, titles, strict=True)
+        for name in dataset.classes
+    ]
+
+
+def _spool(datasets: Sequence[Dataset], titles: Sequence[str], folder: Path, progress: Progress) -> Pool:
     """Write the pictures of every class of every dataset to a file of its own."""
     files: list[NpyFile] = []
     ids: list[list[str]] = []
@@ -226,7 +249,7 @@ def _spool(datasets: Sequence[Dataset], folder: Path, progress: Progress) -> Poo
         names: list[list[str]] = [[] for _ in dataset.classes]
         try:
             for split in SPLITS:
-                _sort_out(dataset, split, streams, names)
+                _sort_out(dataset, titles[number], split, streams, names)
         finally:
             for stream in streams:
                 stream.close()
@@ -236,11 +259,11 @@ def _spool(datasets: Sequence[Dataset], folder: Path, progress: Progress) -> Poo
     return Pool(files, ids=lambda file, row: ids[file][row])
 
 
-def _sort_out(dataset: Dataset, split: str, streams: Sequence[BinaryIO], names: list[list[str]]) -> None:
+def _sort_out(dataset: Dataset, title: str, split: str, streams: Sequence[BinaryIO], names: list[list[str]]) -> None:
     labels, ids, source = dataset.labels(split).tolist(), dataset.ids(split).tolist(), dataset.images(split)
     step = source.chunks[0] * 16
     for start in range(0, len(source), step):
         images: Images = source[start : start + step]
         for image, label, name in zip(images, labels[start : start + step], ids[start : start + step], strict=True):
             streams[label].write(image.tobytes())
-            names[label].append(f"{dataset.name}:{name}")
+            names[label].append(f"{title}:{name}")

@@ -155,6 +155,33 @@ def test_drawings_are_prepared_from_where_they_were_fetched_to(
     assert prepare("fruit").counts["train"] == {"apple": 24, "cat": 24}
 
 
+def test_what_is_combined_is_called_by_its_plain_name(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place, name, first in (("trees", "pine", 300), ("2025/leaves", "elm", 500)):
+        for number, each in enumerate(("oak", name)):
+            (tmp_path / place / each).mkdir(parents=True)
+            for row in range(10):
+                photo(first + 100 * number + row).save(tmp_path / place / each / f"{row}.png")
+    names = ["maple", "leaves/oak", "trees/oak", "pine", "elm", "leaves-2/oak"]
+    sources: list[str | Path] = ["./leaves", tmp_path / "trees", "./2025/leaves"]
+    assert list(prepare_combined(sources).counts["train"]) == names
+    photo(777).save(source / "oak" / "new.png")  # its file here has another name now
+    done = prepare_combined(sources)
+    assert list(done.counts["train"]) == names
+    with open_dataset(done.path) as data:
+        assert data.source.startswith("leaves + trees + leaves-2;")
+        ids = [str(name).split("#")[0] for split in SPLITS for name in data.ids(split)]
+        assert "leaves:oak/new.png" in ids
+        assert "leaves-2:oak/0.png" in ids
+    prepare("trees")
+    both = prepare_combined(["trees", source])
+    assert list(both.counts["train"]) == ["trees/oak", "pine", "maple", "leaves/oak"]
+    with pytest.raises(UsageError, match="each of them once"):
+        prepare_combined([source, "trees", "./leaves"])
+
+
 def test_choices_that_a_source_does_not_offer_are_refused(source: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--add has no effect on the photos in .*leaves"):
         prepare(source, add=["dragon"], folder=tmp_path / "nowhere")
