@@ -1,7 +1,8 @@
 """Which pictures a source holds and what they show: a folder, a zip of one, or a CSV file.
 
-A folder has a subfolder per class, or train, val and test above them. A CSV file has the columns path and label
-(and split, if it likes), with paths relative to itself. Nothing is decoded here, and nothing is ever unpacked to disk.
+A folder has a subfolder per class, or train, val and test above them, beside which nothing is read. A CSV file has the
+columns path and label (and split, if it likes), with paths relative to itself. Nothing is decoded here, and nothing is
+ever unpacked to disk.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import csv
 import os
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -150,22 +152,36 @@ def _from_tree(found: list[Found]) -> Listing:
     """Sort files into classes by the folders that they are in."""
     visible = [(PurePosixPath(name), read) for name, read in found if not _hidden(name)]
     depth = _wrappers(path for path, _ in visible)
-    tops = {path.parts[depth].lower() for path, _ in visible if len(path.parts) > depth + 1}
-    prescribed = "train" in {_side(top) for top in tops} and all(_side(top) for top in tops)
+    prescribed = _prescribed([path.parts[depth:-1] for path, _ in visible])
     listing = Listing([])
     for path, read in visible:
         inside = path.parts[depth:-1]
-        split = SPLIT_NAMES[inside[0].lower()] if prescribed and inside else None
+        split = _side(inside[0]) if prescribed and inside else None
         folders = inside[1:] if prescribed else inside
-        if folders:
+        if prescribed and inside and split is None:
+            listing.skipped.append((str(path), "beside train, val and test"))
+        elif folders:
             listing.entries.append(Entry(str(path), folders[0], split, read))
         else:
             listing.skipped.append((str(path), "not in a class folder"))
     return listing
 
 
-def _side(name: str) -> str | None:
-    return ("train", "val", "test")[SPLIT_NAMES[name]] if name in SPLIT_NAMES else None
+def _prescribed(folders: Sequence[tuple[str, ...]]) -> bool:
+    """Return whether folders lie in the parts of a split: none lies elsewhere, or a class is in two of the parts.
+
+    A lone class called train, of vehicles say, is no part.
+    """
+    sides = {_side(names[0]) for names in folders if names}
+    if 0 in sides and None not in sides:
+        return True
+    classes = {(_side(names[0]), names[1]) for names in folders if len(names) > 1}
+    parts = Counter(name for side, name in classes if side is not None)
+    return any(count > 1 for count in parts.values())
+
+
+def _side(folder: str) -> int | None:
+    return SPLIT_NAMES.get(folder.lower())
 
 
 def _hidden(name: str) -> bool:

@@ -119,6 +119,30 @@ def test_a_missing_val_is_taken_out_of_train(tmp_path: Path) -> None:
     assert "val, which it lacks, taken out of its train part" in done.notes[0]
 
 
+@pytest.mark.parametrize("wrapped", ["", "set/"])
+def test_what_lies_beside_a_prescribed_split_is_skipped(tmp_path: Path, wrapped: str) -> None:
+    for seed, split in enumerate(("Training", "test")):
+        for number, name in enumerate(("cat", "dog")):
+            fill(tmp_path / "in" / split, name, 10, 10 * seed + number)
+    fill(tmp_path / "in" / "Training", "fox", 10, 30)  # test has none
+    fill(tmp_path / "in", "unlabelled", 2, 31)
+    fill(tmp_path / "in" / "more", "cat", 1, 32)
+    source = zipped(tmp_path / "in", tmp_path / "in.zip", wrapped) if wrapped else tmp_path / "in"
+    done = prepare_photos(source, tmp_path / "x.h5", settings=SMALL)
+    assert {name: done.counts["test"][name] for name in ("cat", "dog", "fox")} == {"cat": 10, "dog": 10, "fox": 0}
+    assert done.total == 50
+    beside = ["more/cat/000.png", "unlabelled/000.png", "unlabelled/001.png"]
+    assert done.skipped == [(f"{wrapped}{name}", "beside train, val and test") for name in beside]
+    with pytest.raises(DataError, match="--strict: 3 of "):
+        prepare_photos(source, tmp_path / "y.h5", settings=PrepareSettings(image_size=32, strict=True))
+
+
+def test_classes_may_be_called_like_parts_of_a_split(tmp_path: Path) -> None:
+    for number, name in enumerate(("train/steam", "train/electric", "bus/city", "test/old")):
+        fill(tmp_path / "in", name, 1, number)
+    assert list_photos(tmp_path / "in").classes() == ["bus", "test", "train"]
+
+
 @pytest.mark.parametrize(
     ("count", "kept"), [(3, (1, 1, 1)), (10, (6, 2, 2)), (20, (12, 3, 5)), (48, (30, 6, 12)), (99, (30, 6, 12))]
 )
