@@ -110,13 +110,18 @@ def bars(
     made, ax = axes(8.0, 1.2 + 0.2 * max(len(names), 3), title=title)
     with style():
         drawn = ax.barh(range(len(names)), values, color=[ACCENT if name in marked else INK for name in names])
-        ax.bar_label(drawn, labels=[f"{value:,.4g}" for value in values], padding=3, fontsize=7)
+        ax.bar_label(drawn, labels=[_short(value) for value in values], padding=3, fontsize=7)
         ax.set_yticks(range(len(names)), names, fontsize=8)
         ax.set_ylim(len(names) - 0.4, -0.6)
         ax.margins(x=0.12)
         ax.set_xlabel(label)
         ax.grid(axis="x")
     return made
+
+
+def _short(value: float) -> str:
+    """Return a number as a bar shows it: counts in full (12,345), anything else with four digits."""
+    return f"{value:,}" if isinstance(value, int | np.integer) else f"{value:,.4g}"
 
 
 def as_rgb(images: Images) -> Images:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -31,6 +32,16 @@ def test_bars_are_deterministic_and_mark_with_the_accent(tmp_path: Path) -> None
     assert {(0xFA, 0xF7, 0xF0), (0x1D, 0x24, 0x33), (0xC8, 0x45, 0x2D)} <= colours
     path = plotting.save_png(plotting.bars([], [], title="empty", label="n"), tmp_path / "sub" / "empty.png")
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_bars_name_counts_in_full_and_shares_with_four_digits() -> None:
+    def named(values: list[Any]) -> list[str]:
+        [axes] = plotting.bars(list("abc")[: len(values)], values, title="T", label="n").axes
+        return [text.get_text() for text in axes.texts]
+
+    assert named([9_999, 10_000, 12_345]) == ["9,999", "10,000", "12,345"]
+    assert named([int(1e6), np.int64(12_345)]) == ["1,000,000", "12,345"]
+    assert named([0.123456, 12.3456, 1.0]) == ["0.1235", "12.35", "1"]
 
 
 def test_a_sheet_holds_every_picture_and_uneven_rows() -> None:
