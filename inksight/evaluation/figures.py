@@ -29,7 +29,7 @@ def take(images: Any, indices: list[int]) -> Images:
 def write_figures(m: dict[str, Any], images: Any | None, folder: Path) -> list[Path]:
     """Write all figures of metrics into `folder` and return their paths; those of samples only when there are images.
 
-    `images` gives image i, uint8 (H, W[, 3]), by index.
+    `images` gives image i, uint8 (H, W[, 3]), by index. Those of an earlier report go.
     """
     matrix = np.array(m["confusion_matrix"])
     drawn = {
@@ -42,6 +42,9 @@ def write_figures(m: dict[str, Any], images: Any | None, folder: Path) -> list[P
     if images is not None and m["worst_errors"]:
         drawn["worst_errors"] = worst_errors(m["worst_errors"], images)
         drawn["confused_pairs"] = confused_pairs(m["confused_pairs"], images)
+    else:
+        for name in ("worst_errors", "confused_pairs"):
+            (folder / f"{name}.png").unlink(missing_ok=True)
     return [plotting.save_png(figure, folder / f"{name}.png") for name, figure in drawn.items()]
 
 

@@ -69,6 +69,14 @@ def test_perfect_answers_leave_no_mistakes_to_show(tmp_path: Path) -> None:
     assert "Sure and wrong" not in page
 
 
+def test_a_second_report_keeps_no_picture_of_the_first(tmp_path: Path) -> None:
+    judged().write(tmp_path)
+    (tmp_path / "mine.png").write_bytes(b"not the report's")
+    before = {path.name for path in tmp_path.iterdir()}
+    judged(skill=40).write(tmp_path)
+    assert before - {path.name for path in tmp_path.iterdir()} == {"worst_errors.png", "confused_pairs.png"}
+
+
 def test_photos_are_kept_small() -> None:
     page = page_of(judged(colour=True))
     assert "data:image/jpeg" in page
