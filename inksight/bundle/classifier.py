@@ -45,10 +45,11 @@ def require_numbers(probabilities: NDArray[np.float32], name: str) -> None:
 class Classifier:
     """A bundle that has been checked and is ready to answer."""
 
-    def __init__(self, folder: Path, description: dict[str, Any], run: Predict, runtime: str) -> None:
+    def __init__(self, folder: Path, description: dict[str, Any], run: Predict, runtime: str, threads: int) -> None:
         self.folder = folder
         self.description = description
         self.runtime = runtime
+        self.threads = threads
         self.name: str = description["name"]
         self.kind: str = description["kind"]
         self.classes: list[str] = list(description["classes"])

@@ -5,6 +5,7 @@ Not guaranteed: that the answers are good; `inksight evaluate` measures that.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,8 @@ def load(path_or_name: str | Path, *, runtime: str = "onnx", threads: int = 1) -
     """Load a bundle and return it ready to answer; nothing in the bundle can run code.
 
     `runtime`: "onnx" (ONNX Runtime, fast) or "torch" (the float32 weights in PyTorch, for comparison and research).
-    `threads`: per prediction, for ONNX Runtime; 0 takes all cores. PyTorch's own setting is left alone.
+    `threads`: per prediction, for ONNX Runtime; 0 takes all cores that the process may use. PyTorch's own setting is
+    left alone. The classifier's `threads` are those that it really computes with.
     Raises NotFoundError when there is no such bundle and BundleError when it is damaged, unsafe or contradicts itself.
     """
     if runtime not in RUNTIMES:
@@ -67,10 +69,19 @@ def load(path_or_name: str | Path, *, runtime: str = "onnx", threads: int = 1) -
     graph = read_recorded(folder, "model.onnx", description)
     check_onnx(graph, description, where)
     if runtime == "onnx":
-        return Classifier(folder, description, onnx_runner(graph, threads, where), runtime)
+        # Counted here: ONNX Runtime does not say how many threads its own 0 stands for.
+        threads = threads or _cores()
+        return Classifier(folder, description, onnx_runner(graph, threads, where), runtime, threads)
+    import torch
+
     from inksight.bundle.network import read_network
 
-    return Classifier(folder, description, torch_runner(read_network(folder, description)), runtime)
+    run = torch_runner(read_network(folder, description))
+    return Classifier(folder, description, run, runtime, torch.get_num_threads())
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def onnx_runner(graph: bytes, threads: int, where: str) -> Predict:

@@ -57,10 +57,9 @@ def evaluate(
     second = _loaded(compare, threads) if compare is not None else None
     # Left open: the Evaluation takes its pictures from the file, which closes when nothing refers to it any more.
     dataset = data if isinstance(data, Dataset) else open_dataset(find_dataset(data, first))
-    timed = threads if speed else None
-    found = _judged(first, dataset, split, timed=timed)
+    found = _judged(first, dataset, split, timed=speed)
     if second is not None:
-        found = with_comparison(found, _judged(second, dataset, split, timed=timed))
+        found = with_comparison(found, _judged(second, dataset, split, timed=speed))
     if explain:
         from inksight.evaluation.looks import with_explanations
 
@@ -97,11 +96,8 @@ def answers_of(classifier: Classifier, images: Any, *, limit: int | None = None)
     return rows, np.concatenate(parts)
 
 
-def describe_model(classifier: Classifier, sample: Any | None = None, *, threads: int = 1) -> dict[str, Any]:
-    """Return what the report says of a model: name, architecture, size and, when `sample` images are given, speed.
-
-    `threads` is what the model was loaded with.
-    """
+def describe_model(classifier: Classifier, sample: Any | None = None) -> dict[str, Any]:
+    """Return what the report says of a model: name, architecture, size and, when `sample` images are given, speed."""
     description = classifier.description
     architecture = description.get("architecture", {})
     model: dict[str, Any] = {
@@ -113,7 +109,7 @@ def describe_model(classifier: Classifier, sample: Any | None = None, *, threads
     }
     if sample is not None and len(sample):
         speed = measure_speed(classifier.predict_proba, np.asarray(sample))
-        model["speed"] = {**speed, "runtime": classifier.runtime, "threads": threads}
+        model["speed"] = {**speed, "runtime": classifier.runtime, "threads": classifier.threads}
     return model
 
 
@@ -150,8 +146,8 @@ def find_dataset(data: str | Path | None, classifier: Classifier) -> Path:
         )
 
 
-def _judged(classifier: Classifier, dataset: Dataset, split: str, *, timed: int | None) -> Evaluation:
-    """Judge a loaded model; `timed` is its number of threads when it is to be timed."""
+def _judged(classifier: Classifier, dataset: Dataset, split: str, *, timed: bool) -> Evaluation:
+    """Judge a loaded model, and time it when `timed`."""
     labels = _labels(classifier, dataset)
     images = dataset.images(split)
     if len(images) == 0:
@@ -171,7 +167,7 @@ def _judged(classifier: Classifier, dataset: Dataset, split: str, *, timed: int 
         split=split,
         validation=validation,
         distribution=dataset.counts,
-        model=describe_model(classifier, None if timed is None else images[:256], threads=timed or 1),
+        model=describe_model(classifier, images[:256] if timed else None),
         data={
             "name": dataset.name,
             "kind": dataset.kind,

@@ -256,6 +256,20 @@ def test_unknown_names_and_runtimes(saved: Path) -> None:
         load(saved, threads=-1)
 
 
+def test_all_cores_are_counted_and_that_many_threads_are_used(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    started = onnxruntime.InferenceSession
+
+    def start(graph: bytes, options: Any, **rest: Any) -> Any:
+        asked.append(options.intra_op_num_threads)
+        return started(graph, options, **rest)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", start)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 2, 5}, raising=False)
+    assert [load(saved, threads=threads).threads for threads in (0, 1, 2)] == asked == [3, 1, 2]
+    assert load(saved, runtime="torch", threads=0).threads == torch.get_num_threads()
+
+
 def test_the_card_tells_what_the_description_holds(tmp_path: Path) -> None:
     metrics = {
         "split": "test",

@@ -30,7 +30,7 @@ CLASSES = ["left", "right", "top"]
 class Brightest:
     """A stand-in for a loaded model: answers by which part of the picture has most ink."""
 
-    kind, runtime, image_shape, name = "drawing", "onnx", (8, 8), "brightest"
+    kind, runtime, threads, image_shape, name = "drawing", "onnx", 1, (8, 8), "brightest"
 
     def __init__(self, folder: Path, classes: list[str] = CLASSES, sha256: str = "", data: Path | None = None) -> None:
         self.folder, self.classes = folder, classes
@@ -153,6 +153,23 @@ def test_speed_is_measured(tmp_path: Path) -> None:
     assert 0 < speed["ms_p50"] <= speed["ms_p99"]
     assert speed["images_per_second"] > 100
     assert speed["cores"] >= 1
+
+
+def test_the_report_names_the_threads_that_the_model_really_has(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import inksight
+
+    def load(name: str, threads: int) -> Classifier:
+        model = Brightest(tmp_path)
+        model.threads = threads or 7  # as a machine of seven cores understands 0
+        return cast("Classifier", model)
+
+    monkeypatch.setattr(inksight, "load", load, raising=False)
+    found = evaluate("any", dataset, threads=0, explain=False, out=tmp_path / "report")
+    assert found.metrics["model"]["speed"]["threads"] == 7
+    assert "onnx, 7 threads" in (tmp_path / "report" / "report.html").read_text("utf-8")
+    assert evaluate(load("any", 2), dataset, explain=False).metrics["model"]["speed"]["threads"] == 2
 
 
 def test_an_evaluation_of_answers_is_completed_with_the_model(tmp_path: Path) -> None:
