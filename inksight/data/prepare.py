@@ -8,7 +8,8 @@ in ten is not; `inksight data audit` finds many of them).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from itertools import islice
@@ -28,6 +29,7 @@ from inksight.workspace import work_folder, workspace
 SIZE = 28
 ENDINGS = {"numpy_bitmap": "npy", "simplified": "ndjson", "raw": "ndjson"}
 _DRAWINGS_AT_ONCE = 512
+_RECOGNIZED = re.compile(rb'"recognized"\s*:\s*true\b')  # a tenth of the time to parse the line
 _DIGITS_AT_ONCE = 250
 
 
@@ -163,11 +165,22 @@ Batch = tuple[int, list[bytes], bool, bool]
 
 def _batches(path: Path, settings: PrepareSettings) -> Iterator[Batch]:
     with open(path, "rb") as stream:
-        lines = islice(stream, settings.per_class)
+        counted = _until_recognized if settings.recognized_only else islice
+        lines = counted(stream, settings.per_class)
         start = 1
         while batch := list(islice(lines, _DRAWINGS_AT_ONCE)):
             yield start, batch, settings.format == "raw", settings.recognized_only
             start += len(batch)
+
+
+def _until_recognized(lines: Iterable[bytes], count: int | None) -> Iterator[bytes]:
+    """Yield lines up to the one with the last of `count` recognised drawings, or all; the others are left out later."""
+    for line in lines:
+        yield line
+        if count is not None and _RECOGNIZED.search(line):
+            count -= 1
+            if count == 0:
+                return
 
 
 def _render_lines(batch: Batch) -> tuple[Images, list[str], list[tuple[int, str]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from inksight.data import pack
+from inksight.data import pack, prepare
 from inksight.data.dataset import SPLITS, open_dataset
 from inksight.data.pool import open_npy
 from inksight.data.prepare import prepare_digits, prepare_quickdraw
@@ -163,6 +164,26 @@ def test_strokes_go_through_the_renderer(tmp_path: Path) -> None:
             images, labels = data.load("train")
             for image, name in zip(images[labels == 0], data.ids("train")[labels == 0], strict=True):
                 assert np.array_equal(image, expected[int(name) - 5000])
+
+
+@pytest.mark.parametrize("at_once", [4, 512])
+def test_per_class_counts_recognized_drawings_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(prepare, "_DRAWINGS_AT_ONCE", at_once)
+    path = tmp_path / "full" / "simplified" / "a.ndjson"
+    ndjson(path, strokes(20, seed=3), recognized=[i % 2 == 1 for i in range(20)])
+    # However the lines are written: compactly, with room, the flag first, or with the flag's words in the name.
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = [{"recognized": line.pop("recognized"), **line, "word": '"recognized": true'} for line in lines]
+    written = [json.dumps(line, separators=[(",", ":"), (", ", " : ")][i % 3 > 0]) for i, line in enumerate(lines)]
+    path.write_text("\n".join(written))
+    for asked, expected in ((6, 6), (10, 10), (15, 10), (None, 10)):
+        settings = PrepareSettings(format="simplified", recognized_only=True, per_class=asked)
+        done = prepare_quickdraw(["a"], tmp_path / "x.h5", folder=tmp_path, settings=settings)
+        with open_dataset(done.path) as data:
+            names = sorted(int(name) - 5000 for split in SPLITS for name in data.ids(split))
+        assert names == list(range(1, 2 * expected, 2))
 
 
 def test_broken_lines_are_skipped_and_named(tmp_path: Path) -> None:
