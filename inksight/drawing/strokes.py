@@ -9,8 +9,9 @@ Not guaranteed: that a drawing means anything, or that its numbers fit a certain
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, pairwise, starmap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,14 @@ MAX_COORDINATE = 1e9
 
 DOT = 3.0
 """A lone stroke no wider and higher than this, in the units it came in, is a dot: a tap moves by a pixel or two."""
+
+UNITS = 10.0
+"""A lone stroke as small as a dot may be a whole drawing in unit coordinates if it lies this near their origin."""
+
+TAP_POINTS, TAP_WAY = 8, 2.5
+"""Most places that a tap in unit coordinates goes through, and how many times its extent it may go: none of 278 Quick,
+Draw! drawings of one stroke keeps to both. On pixels this tells nothing: a pen that reports its place 240 times a
+second shakes through more places, and farther."""
 
 SLACK = 2
 """How far within the box simplified drawings may end: 26 % of Quick, Draw!'s do, 0.5 % by more."""
@@ -92,8 +101,26 @@ def parse(text: str | bytes) -> list[list[list[float]]]:
 
 
 def is_dot(strokes: Strokes) -> bool:
-    """Return whether checked strokes are a lone tap of the pen, which shows nothing yet."""
-    return len(strokes) == 1 and all(max(axis) - min(axis) <= DOT for axis in strokes[0][:2])
+    """Return whether checked strokes are a lone tap of the pen, which shows nothing yet.
+
+    That is one stroke no wider and higher than DOT. In coordinates from 0 to 1, or -1 to 1, whole drawings are that
+    small: a stroke within UNITS of the origin is none where the pen went through more than TAP_POINTS places, or
+    through three or more and TAP_WAY times the stroke's extent. Elsewhere so small a stroke is a tap however it shakes.
+    """
+    if len(strokes) != 1:
+        return False
+    xs, ys = strokes[0][:2]
+    left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
+    extent = max(right - left, bottom - top)
+    if extent > DOT:
+        return False
+    if max(-left, right, -top, bottom) > UNITS:
+        return True
+    places = len(set(zip(xs, ys, strict=True)))
+    if places > TAP_POINTS:
+        return False
+    way = sum(starmap(math.dist, pairwise(zip(xs, ys, strict=True))))
+    return places < 3 or way < TAP_WAY * extent
 
 
 def is_simplified(strokes: Strokes) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inksight.drawing import is_simplified, parse, simplify, validate
+from inksight.drawing import is_dot, is_simplified, parse, simplify, validate
 from inksight.errors import DrawingError
 from tests.drawing import oracle
 
@@ -51,6 +51,51 @@ def test_what_was_simplified_is_known_as_such(strokes: list[list[list[float]]]) 
 )
 def test_raw_strokes_are_told_from_simplified_ones(strokes: list[list[list[float]]]) -> None:
     assert not is_simplified(strokes)
+
+
+def _circle(points: int, size: float, at: float = 0.0) -> list[list[list[float]]]:
+    turn = np.linspace(0, 2 * np.pi, points)
+    return [[(at + size * (1 + f(turn)) / 2).tolist() for f in (np.cos, np.sin)]]
+
+
+@pytest.mark.parametrize(
+    "strokes",
+    [
+        [[[0.5], [0.5]]],
+        [[[0.5, 0.501, 0.502, 0.501], [0.5, 0.5, 0.501, 0.502]]],
+        [[[5, 7, 6], [5, 8, 8]]],
+        [[[5, 6, 5, 6, 5], [5, 5, 5, 5, 5]]],  # to and fro
+        [[[0, 1], [0, 1], [0, 16]]],
+        _circle(40, 2.9, at=300),  # a shaking hand on a canvas of pixels
+    ],
+)
+def test_a_tap_is_a_dot(strokes: list[list[list[float]]]) -> None:
+    assert is_dot(strokes)
+    assert is_dot([[np.array(axis) for axis in stroke] for stroke in strokes])  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "strokes",
+    [
+        _circle(40, 1),
+        _circle(40, 2.9),
+        _circle(40, 2, at=-1),
+        _circle(6, 0.3, at=0.5),
+        [[[0, 1, 1, 0, 0], [0, 0, 1, 1, 0]]],
+        [[np.linspace(0, 1, 20).tolist(), [0.5] * 20]],
+        [[[0, 4], [0, 0]]],
+        [[[0.5], [0.5]], [[0.7], [0.5]]],
+    ],
+)
+def test_a_drawing_in_unit_coordinates_is_no_dot(strokes: list[list[list[float]]]) -> None:
+    assert not is_dot(strokes)
+
+
+def test_no_official_drawing_scaled_to_units_is_a_dot(shared_data: Path) -> None:
+    for name in oracle.PAIRED:
+        for strokes in oracle.pairs(shared_data, name)[0]:
+            for side in (1, 2.9):
+                assert not is_dot([[[value / 255 * side for value in axis] for axis in s[:2]] for s in strokes])
 
 
 @pytest.mark.parametrize(

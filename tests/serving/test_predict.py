@@ -80,6 +80,16 @@ def test_blank_and_dot_are_unsure(client: TestClient, strokes: Any) -> None:
     assert body["unsure"] is True
 
 
+@pytest.mark.parametrize("side", [1, 2.9])
+def test_one_stroke_in_unit_coordinates_is_judged_as_in_any_others(client: TestClient, side: float) -> None:
+    bracket = np.array([[200, 0, 0, 200], [0, 0, 255, 255]])
+    large, small = (
+        client.post("/v1/predict", json={"strokes": [(bracket * scale).tolist()]}).json() for scale in (1, side / 255)
+    )
+    assert small["predictions"] == large["predictions"]
+    assert (small["unsure"], large["unsure"]) == (False, False)
+
+
 def test_blank_picture_is_unsure(client: TestClient) -> None:
     blank = png(Image.new("L", (300, 200), 255))
     assert client.post("/v1/predict", json={"image": data_url(blank)}).json()["unsure"] is True
