@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from inksight.bundle.classifier import Classifier, require_numbers
 from inksight.bundle.inputs import drawings_to_images, read_file, to_input
-from inksight.drawing import is_dot
+from inksight.drawing import is_dot, shows_nothing
 from inksight.errors import InksightError, NotFoundError, UsageError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -95,7 +95,8 @@ def _answer(model: Classifier, items: list[_Item], top: int, unsure_below: float
             yield Answer(item.file, item.item, error=error)
             continue
         predictions = tuple(model.top(row[None], top)[0])
-        unsure = predictions[0][1] < unsure_below or item.dot or not item.image.any()
+        nothing = item.dot or (shows_nothing(item.image) if model.kind == "drawing" else not item.image.any())
+        unsure = nothing or predictions[0][1] < unsure_below
         yield Answer(item.file, item.item, predictions, unsure)
 
 

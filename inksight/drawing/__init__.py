@@ -7,7 +7,7 @@
 """
 
 from inksight.drawing.centring import shift_to_centroid
-from inksight.drawing.picture import from_picture
+from inksight.drawing.picture import from_picture, shows_nothing
 from inksight.drawing.render import SIZE, render, render_many
 from inksight.drawing.simplify import simplify, simplify_many
 from inksight.drawing.strokes import MAX_POINTS, Strokes, is_dot, is_simplified, parse, validate
@@ -23,6 +23,7 @@ __all__ = [
     "render",
     "render_many",
     "shift_to_centroid",
+    "shows_nothing",
     "simplify",
     "simplify_many",
     "validate",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from inksight.drawing.render import BOX, LINE_WIDTH, MARGIN, SIZE
+from inksight.drawing.render import BOX, LINE_WIDTH, MARGIN, SIZE, render
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,13 +33,20 @@ _BRUSH = int(WORK * LINE_WIDTH / BOX)
 _SUB = 4
 """Samples per pixel of the bitmap and axis."""
 
+DOT = 5
+"""Pixels that a dot is wide in a bitmap, at most: a brush of two to four, set down. The smallest drawing among 116,953
+official bitmaps has 22."""
+
+BLOT, BLOT_SHARE = 8, 0.1
+"""Most pixels that a dot in a larger picture is wide, or share of its longer side, if that is more: pens are wide."""
+
 
 def from_picture(image: Image | npt.NDArray[Any]) -> Bitmap:
     """Return the drawing in a picture as a bitmap: uint8 `(28, 28)`, 0 paper, 255 ink, blank if there is none.
 
     `image`: a PIL image of any mode, or uint8 `(H, W)`, `(H, W, 3)` or `(H, W, 4)`; dark on light or light on dark, any
-    size and pen. A picture of 28x28 is taken for a bitmap already, and only turned to light on dark. Raises
-    DrawingError for arrays that are no pictures.
+    size and pen. A picture of 28x28 is taken for a bitmap already, and only turned to light on dark. A lone dot comes
+    out as the renderer draws one, and not as large as the box. Raises DrawingError for arrays that are no pictures.
     """
     from inksight.drawing._ink import find_ink, is_plain, plain, to_grey
 
@@ -55,6 +62,8 @@ def from_picture(image: Image | npt.NDArray[Any]) -> Bitmap:
         return np.zeros((SIZE, SIZE), np.uint8)
     top, bottom, left, right = _bounds(ink > 127)
     reach = max(bottom - top, right - left)
+    if reach <= max(BLOT, BLOT_SHARE * max(grey.shape)) and _is_blot(ink[top:bottom, left:right] > 127):
+        return render([[[0], [0]]])
     if max(picture.size) > max(grey.shape) and 2 * reach < max(grey.shape):
         # A small drawing on a large sheet: look at it from nearer.
         scale = max(picture.size) / max(grey.shape)
@@ -68,6 +77,34 @@ def from_picture(image: Image | npt.NDArray[Any]) -> Bitmap:
         closer = find_ink(to_grey(picture.crop(box)))
         ink = closer if closer.any() else ink
     return _place(*_depth(ink))
+
+
+def shows_nothing(bitmap: Bitmap) -> bool:
+    """Return whether a bitmap, light on dark, uint8 `(H, W)` or `(H, W, 3)`, is blank or shows a lone dot.
+
+    A dot is a blot no wider and higher than DOT of SIZE pixels, at most twice as long as wide, and more ink than paper.
+    """
+    if bitmap.ndim == 3:
+        bitmap = bitmap.max(axis=2)
+    most = DOT * len(bitmap) / SIZE
+    # Ink as below, if not all of it: more than fits into a dot. Quick, and enough for nearly every drawing.
+    if np.count_nonzero(bitmap > 255 // 4) > most * most:
+        return False
+    peak = int(bitmap.max())
+    if peak == 0:
+        return True
+    ink = bitmap > peak // 4
+    short, long = sorted(int(np.ptp(places)) + 1 for places in ink.nonzero())
+    return bool(long <= min(most, 2 * short) and 2 * np.count_nonzero(ink) >= short * long)
+
+
+def _is_blot(mask: npt.NDArray[np.bool_]) -> bool:
+    """Tell a dot from lines, which no disc half as wide as the whole fits into: an outline is a pen wide."""
+    from inksight.drawing._ink import squared_distance
+
+    side = max(mask.shape)
+    widest = int(squared_distance(np.pad(mask, 1), side).max())  # the square of its half
+    return bool(16 * widest >= side * side)
 
 
 def _bounds(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:

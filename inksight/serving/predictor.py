@@ -92,7 +92,8 @@ class Predictor:
         """Judge one input; raises DrawingError, TooLargeError or BusyError."""
         item = await self._prepare(source, model)
         image, probabilities = await self._batcher(model).submit(item)
-        unsure = isinstance(source, Blank) or not image.any() or bool(probabilities.max() < self._settings.unsure_below)
+        nothing = drawing.shows_nothing(image) if model.draws else not image.any()
+        unsure = nothing or bool(probabilities.max() < self._settings.unsure_below)
         return Answer(new_id(), model, probabilities, unsure, source.kind, image, source)
 
     async def judge_image(self, image: Image, model: LiveModel) -> npt.NDArray[np.float32]:

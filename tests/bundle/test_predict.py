@@ -222,6 +222,31 @@ def test_a_lone_dot_is_unsure_as_at_the_service(saved: Path, tmp_path: Path) -> 
     assert [one.unsure for one in answer(model, [str(file)], unsure_below=0.0)] == [True, True, False, False]
 
 
+def _dots(folder: Path) -> list[str]:
+    """Write a dot as a picture, as a picture of a bitmap's size and as a bitmap; returns the paths."""
+    y, x = np.mgrid[:400, :400]
+    Image.fromarray(np.where(np.hypot(x - 250, y - 90) < 8, 0, 255).astype(np.uint8)).save(folder / "large.png")
+    bitmap = np.zeros((1, 28, 28), np.uint8)
+    bitmap[0, 5:7, 20:22] = 255
+    Image.fromarray(255 - bitmap[0]).save(folder / "small.png")
+    np.save(folder / "one.npy", bitmap)
+    return [str(folder / name) for name in ("large.png", "small.png", "one.npy")]
+
+
+def test_a_picture_of_a_lone_dot_is_unsure(saved: Path, tmp_path: Path) -> None:
+    dots = _dots(tmp_path)
+    assert [one.unsure for one in answer(load(saved), dots, unsure_below=0.0)] == [True] * 3
+    assert [one.unsure for one in answer(load(saved), ["-"], unsure_below=0.0, stdin=Path(dots[0]).read_bytes())]
+    done = runner.invoke(app, ["predict", str(saved), *dots, "--unsure-below", "0", "--json"])
+    assert [row["unsure"] for row in json.loads(done.stdout)] == [True] * 3
+    assert not next(answer(load(saved), [str(picture(tmp_path))], unsure_below=0.0)).unsure
+
+
+def test_a_photo_with_one_spot_is_a_photo(saved_photos: Path, tmp_path: Path) -> None:
+    large = _dots(tmp_path)[0]
+    assert not next(answer(load(saved_photos), [large], unsure_below=0.0)).unsure
+
+
 def test_an_answer_that_is_no_number_is_an_error(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = Classifier.predict_proba
 

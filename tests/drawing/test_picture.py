@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from scipy import ndimage
 
-from inksight.drawing import from_picture, render_many, simplify
+from inksight.drawing import from_picture, render, render_many, shows_nothing, simplify
 from inksight.drawing._ink import squared_distance
 from inksight.errors import DrawingError
 from tests.drawing import oracle
@@ -240,6 +241,73 @@ def test_a_small_drawing_on_a_large_sheet(shared_data: Path, size: int, part: in
     off, overlap = difference(np.stack(ours), bitmaps)
     assert off < 5
     assert overlap > 0.88
+
+
+DOT = render([[[0], [0]]])
+
+
+def _disc(size: int, radius: float, *, at: float = 0.5, **drawn: Any) -> Image.Image:
+    image = Image.new("L", (size, size), 255)
+    low, high = at * size - radius, at * size + radius
+    ImageDraw.Draw(image).ellipse([low, low, high, high], **(drawn or {"fill": 0}))
+    return image
+
+
+@pytest.mark.parametrize("at", [0.5, 0.22])
+@pytest.mark.parametrize(
+    ("size", "radius"), [(64, 3), (100, 4), (280, 11), (400, 0.5), (400, 1), (400, 3), (400, 8), (800, 12), (2000, 30)]
+)
+def test_a_dot_of_any_pen_is_a_dot(size: int, radius: float, at: float) -> None:
+    dot = _disc(size, radius, at=at)
+    for image in (dot, dot.convert("RGBA"), ImageOps.invert(dot)):
+        bitmap = from_picture(image)
+        np.testing.assert_array_equal(bitmap, DOT)
+        assert shows_nothing(bitmap)
+
+
+def test_a_dot_on_paper_is_a_dot() -> None:
+    rng = np.random.default_rng(0)
+    for size, radius in ((400, 8), (800, 12), (1000, 20)):
+        for _ in range(4):
+            assert shows_nothing(from_picture(photograph(np.asarray(_disc(size, radius)), rng)))
+
+
+def test_what_is_large_or_thin_is_no_dot() -> None:
+    for size, radius in ((400, 24), (400, 100), (800, 200)):  # a ball: no line drawing, but no dot either
+        assert not np.array_equal(from_picture(_disc(size, radius)), DOT)
+    for size, radius, pen in ((400, 8, 2), (400, 15, 3), (800, 30, 4), (2000, 60, 8)):
+        assert not shows_nothing(from_picture(_disc(size, radius, outline=0, width=pen)))
+    for xs, ys in (((100, 110), (100, 100)), ((100, 130), (100, 120))):
+        line = Image.new("L", (400, 400), 255)
+        ImageDraw.Draw(line).line([(xs[0], ys[0]), (xs[1], ys[1])], fill=0, width=2)
+        assert not shows_nothing(from_picture(line))
+    two = np.minimum(np.asarray(_disc(400, 8, at=0.3)), np.asarray(_disc(400, 8, at=0.6)))
+    assert not shows_nothing(from_picture(two))
+
+
+@pytest.mark.parametrize("level", [30, 255])
+def test_small_blots_on_a_bitmap_are_dots(level: int) -> None:
+    for height, width, dot in ((1, 1, 1), (1, 2, 1), (2, 2, 1), (5, 5, 1), (3, 5, 1), (1, 4, 0), (2, 5, 0), (6, 6, 0)):
+        bitmap = np.zeros((28, 28), np.uint8)
+        bitmap[4 : 4 + height, 20 : 20 + width] = level
+        colour = np.repeat(bitmap[..., None], 3, axis=2)
+        large = bitmap.repeat(3, axis=0).repeat(3, axis=1)
+        assert [shows_nothing(image) for image in (bitmap, colour, large)] == [bool(dot)] * 3
+        assert shows_nothing(from_picture(255 - bitmap)) is bool(dot)
+    apart = np.zeros((28, 28), np.uint8)
+    apart[[4, 8], [4, 8]] = level
+    assert not shows_nothing(apart)
+    assert shows_nothing(np.zeros((28, 28), np.uint8))
+
+
+def test_no_official_bitmap_shows_nothing(shared_data: Path) -> None:
+    seen = 0
+    for path in sorted((shared_data / "quickdraw" / "full" / "numpy_bitmap").glob("*.npy"))[::7]:
+        bitmaps = np.load(path, mmap_mode="r")[:300].reshape(-1, 28, 28)
+        assert not any(map(shows_nothing, bitmaps))
+        assert not any(shows_nothing(bitmap // 8) for bitmap in bitmaps[:20])
+        seen += len(bitmaps)
+    assert seen > 1000
 
 
 def test_faint_pencil(shared_data: Path) -> None:

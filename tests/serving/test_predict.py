@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from inksight import drawing
+from inksight.serving import create_app
 from inksight.serving.pictures import is_simple, open_picture
-from tests.serving.conftest import CLASSES, TALL_LEFT, HalvesClassifier
+from inksight.settings import ServeSettings
+from tests.serving.conftest import CLASSES, TALL_LEFT, HalvesClassifier, ready
 
 
 def png(image: Image.Image, kind: str = "PNG") -> bytes:
@@ -93,6 +95,27 @@ def test_one_stroke_in_unit_coordinates_is_judged_as_in_any_others(client: TestC
 def test_blank_picture_is_unsure(client: TestClient) -> None:
     blank = png(Image.new("L", (300, 200), 255))
     assert client.post("/v1/predict", json={"image": data_url(blank)}).json()["unsure"] is True
+
+
+def test_a_picture_of_a_lone_dot_is_unsure_in_every_shape(classifier: HalvesClassifier) -> None:
+    dots = []
+    for size, radius in ((400, 8), (800, 12), (28, 2)):
+        image = Image.new("L", (size, size), 255)
+        ImageDraw.Draw(image).ellipse([size // 4 - radius] * 2 + [size // 4 + radius] * 2, fill=0)
+        dots.append(png(image))
+    answers = []
+    with TestClient(create_app(ServeSettings(unsure_below=0.0), models=[classifier])) as client:
+        ready(client)
+        for dot in dots:
+            answers.append(client.post("/v1/predict", json={"image": data_url(dot)}).json())
+            answers.append(client.post("/v1/predict", files={"file": ("dot.png", dot)}).json())
+        inputs = [{"image": data_url(dot)} for dot in dots]
+        answers += client.post("/v1/predict/batch", json={"inputs": inputs}).json()["results"]
+        files = [("file", ("dot.png", dot)) for dot in dots]
+        answers += client.post("/v1/predict/batch", files=files).json()["results"]
+        drawn = client.post("/v1/predict", json={"image": data_url(drawn_picture())}).json()
+    assert [one["unsure"] for one in answers] == [True] * 12
+    assert drawn["unsure"] is False
 
 
 def test_top_limits_the_labels(client: TestClient) -> None:
