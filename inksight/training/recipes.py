@@ -9,12 +9,14 @@ the dataset's preset are layered under the user's settings; what a dataset wants
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from inksight.config import read_toml
+from inksight.config import read_toml, resolve
 from inksight.data import presets
 from inksight.errors import NotFoundError
+from inksight.settings import TrainSettings
 from inksight.workspace import workspace
 
 _PACKAGED = Path(__file__).resolve().parent.parent / "presets"
@@ -29,6 +31,11 @@ def head_only(layer: dict[str, Any]) -> dict[str, Any]:
     """Return a recipe for --freeze-backbone: the head's epochs are then all there are, so --epochs means them."""
     epochs = layer.get("frozen_epochs") or layer.get("epochs")
     return {**layer, "frozen_epochs": 0} | ({"epochs": epochs} if epochs else {})
+
+
+def is_frozen(model: str, dataset: str, options: Mapping[str, Any]) -> bool:
+    """Return whether a training with these options leaves the backbone as it is."""
+    return resolve(TrainSettings, preset=recipe(model, dataset), options=options).freeze_backbone
 
 
 def _model_recipe(model: str) -> dict[str, Any]:

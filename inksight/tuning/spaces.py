@@ -12,7 +12,7 @@ model:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from inksight import models
 from inksight.config import fields_of, read_toml
 from inksight.errors import UsageError, unknown
 from inksight.settings import TrainSettings
+from inksight.training.recipes import is_frozen
 from inksight.workspace import workspace
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 _PACKAGED = Path(__file__).resolve().parent.parent / "presets"
 MODEL_PREFIX = "model."
+# What only a backbone that learns takes notice of.
+_OF_BACKBONE = frozenset({"frozen_epochs", "unfreeze_every", "thawed_stages", "backbone_rate", "layer_decay"})
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,23 @@ def load_space(model: str) -> list[Dimension]:
             if path.is_file():
                 return parse_space(read_toml(path).get("space", {}), model, str(path))
     raise UsageError(f"there is no search space for {model!r}", hint="Write presets/tune-default.toml.")
+
+
+def with_effect(space: Sequence[Dimension], model: str, dataset: str, training: Mapping[str, Any]) -> list[Dimension]:
+    """Return the dimensions that can matter when `training` holds in every trial; raises UsageError if none can.
+
+    While the backbone is frozen, nothing that is about its own training does.
+    """
+    searched = {dimension.name for dimension in space} - training.keys()
+    if "freeze_backbone" in searched or not is_frozen(model, dataset, training):
+        return list(space)
+    left = [dimension for dimension in space if dimension.name not in _OF_BACKBONE]
+    if not left:
+        raise UsageError(
+            f"the search space of {model!r} is about its backbone alone, which is frozen",
+            hint="Search for something of the head, or set INKSIGHT_TRAIN_FREEZE_BACKBONE=false.",
+        )
+    return left
 
 
 def parse_space(table: Mapping[str, Any], model: str, where: str) -> list[Dimension]:

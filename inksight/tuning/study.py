@@ -20,7 +20,7 @@ from inksight.data.ensure import ensure_dataset
 from inksight.errors import ConflictError, TrainingError, UsageError, unknown
 from inksight.settings import TuneSettings
 from inksight.training.mlflow_tracker import check_address
-from inksight.tuning.spaces import load_space, split_values
+from inksight.tuning.spaces import load_space, split_values, with_effect
 from inksight.tuning.storage import open_storage, outages_told
 from inksight.tuning.trial import CURVES, Trials, direction
 from inksight.tuning.workers import ended, fate, in_processes, quiet, reopen, run_here
@@ -91,10 +91,11 @@ def tune(
     with open_dataset(path) as dataset:
         name = settings.study or f"{dataset.name}-{model}-{'+'.join(settings.objective)}".replace("/", "-")
         identity = {"dataset": dataset.sha256, "model": model, "objective": settings.objective, "path": str(path)}
+        space = with_effect(load_space(model), model, dataset.name, training or {})
     trials = Trials(
         dataset=path,
         model=model,
-        space=load_space(model),
+        space=space,
         objectives=settings.objective,
         epochs=settings.epochs,
         seed=settings.seed,

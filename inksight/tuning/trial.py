@@ -27,7 +27,7 @@ from inksight.data import open_dataset
 from inksight.models.preprocess import Preprocess
 from inksight.training import train
 from inksight.training.mlflow_tracker import Mlflow
-from inksight.training.recipes import recipe
+from inksight.training.recipes import is_frozen
 from inksight.training.trackers import Tracker
 from inksight.tuning.spaces import Dimension, split_values
 
@@ -67,8 +67,11 @@ class Trials:
         trial.set_user_attr("folder", str(folder))
         fixed = {"epochs": self.epochs, "seed": self.seed, "tensorboard": False, "threads": self.threads, "mlflow": ""}
         try:
+            # What the recipes say is added by `train`, below these.
+            layers = {**training, **self.training, **fixed}
             with open_dataset(self.dataset) as dataset:
-                layers = {**recipe(self.model, dataset.name), **training, **self.training, **fixed}
+                if is_frozen(self.model, dataset.name, layers):
+                    layers["frozen_epochs"] = 0  # the trial's epochs are the head's
             measured = [
                 self._measure(trial, objective, options) for objective in self.objectives if objective not in CURVES
             ]

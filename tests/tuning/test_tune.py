@@ -27,9 +27,10 @@ from inksight.data import DatasetWriter
 from inksight.errors import ConflictError, NotFoundError, TrainingError, UnavailableError, UsageError
 from inksight.models.preprocess import Preprocess
 from inksight.settings import TrainSettings, TuneSettings
+from inksight.training.trackers import read_history
 from inksight.tuning import best_trial, storage, trial, tune
 from inksight.tuning.report import write_report
-from inksight.tuning.spaces import load_space, parse_space, split_values
+from inksight.tuning.spaces import Dimension, load_space, parse_space, split_values, with_effect
 from inksight.tuning.storage import open_storage
 from inksight.tuning.study import found as found_in
 from inksight.tuning.study import seconds
@@ -304,6 +305,32 @@ def test_two_calls_at_once_share_the_trials(dataset: Path, monkeypatch: pytest.M
     assert found.done == 6  # the one that was running when the others were done
     tried = {one.params["learning_rate"] for one in found.study.trials}
     assert len(tried) == 6, "two calls should not try the same"
+
+
+def test_trials_of_a_frozen_backbone_train_the_head_for_the_epochs_asked(dataset: Path, home: Path) -> None:
+    training = {"pretrained": False, "feature_views": 0, "batch_size": 16}
+    for name, more in (("recipe", {}), ("given", {"frozen_epochs": 5})):
+        found = tune(
+            dataset, model="transfer/test_resnet", trials=1, epochs=2, study=name, training={**training, **more}
+        )
+        [tried] = found.study.trials
+        assert tried.state.name == "COMPLETE"
+        assert len(read_history(home / "tuning" / name / "trial-0000")) == 2
+        assert {"learning_rate", "model.head"} <= tried.params.keys()
+        assert not {"backbone_rate", "layer_decay"} & tried.params.keys(), "these change nothing"
+
+
+def test_what_a_backbone_needs_is_searched_where_it_learns() -> None:
+    model = "transfer/resnet18"
+    space = load_space(model)
+    assert with_effect(space, model, "flowers", {}) == space  # its preset thaws the backbone
+    assert with_effect(space, model, "pets", {"freeze_backbone": False}) == space
+    either = [*space, Dimension("freeze_backbone", (True, False))]
+    assert with_effect(either, model, "pets", {}) == either
+    backbone = [dimension for dimension in space if dimension.name in ("backbone_rate", "layer_decay")]
+    assert [one for one in space if one not in backbone] == with_effect(space, model, "pets", {})
+    with pytest.raises(UsageError, match="backbone alone, which is frozen"):
+        with_effect(backbone, model, "pets", {})
 
 
 def test_every_space_fits_its_model() -> None:
