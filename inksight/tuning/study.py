@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from inksight import models
 from inksight.config import resolve
-from inksight.data import open_dataset
+from inksight.data import Dataset, open_dataset
 from inksight.data.ensure import ensure_dataset
 from inksight.errors import ConflictError, TrainingError, UsageError, unknown
 from inksight.settings import TuneSettings
@@ -89,6 +89,7 @@ def tune(
     limit = seconds(settings.timeout)
     path = ensure_dataset(data)
     with open_dataset(path) as dataset:
+        check_validation(dataset)
         name = settings.study or f"{dataset.name}-{model}-{'+'.join(settings.objective)}".replace("/", "-")
         identity = {"dataset": dataset.sha256, "model": model, "objective": settings.objective, "path": str(path)}
         space = with_effect(load_space(model), model, dataset.name, training or {})
@@ -115,6 +116,15 @@ def tune(
             _run_all(trials, study, settings, left, deadline, say)
     with outages_told():
         return found(study)
+
+
+def check_validation(dataset: Dataset) -> None:
+    """Raise UsageError for a dataset on which no trial could be judged."""
+    if not dataset.size("val"):
+        raise UsageError(
+            f"{dataset.name} has no validation images, and a search judges its trials by these",
+            hint="Prepare it again with a --val-ratio above 0.",
+        )
 
 
 def _run_all(

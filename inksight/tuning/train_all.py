@@ -137,7 +137,7 @@ def plan(
     threads: int,
     say: Callable[[str], None],
 ) -> tuple[Matrix, list[tuple[Job, InksightError]]]:
-    """Return the matrix with all its jobs, and those whose dataset could not be had with the reason.
+    """Return the matrix with all its jobs, and those whose dataset cannot be had or used with the reason.
 
     Datasets are fetched and prepared here, one after another: two jobs must not make the same file at once.
     """
@@ -169,6 +169,10 @@ def plan(
             path = ensure_dataset(data, progress=_once(f"{data}: ", say))
             with open_dataset(path) as dataset:
                 found = {"dataset": dataset.name, "data": str(path), "sha256": dataset.sha256}
+                if chosen is not None:
+                    from inksight.tuning.study import check_validation
+
+                    check_validation(dataset)
         except InksightError as error:
             problem = error
         for model in dict.fromkeys(settings.models):

@@ -195,6 +195,16 @@ def test_what_fails_all_models_is_told_once(tmp_path: Path, home: Path) -> None:
     assert [failure["model"] for failure in listed] == ["simple_cnn", "convnet", "shallow"]
 
 
+def test_a_search_without_validation_images_fails_before_it_starts(tmp_path: Path) -> None:
+    data = write_bars(tmp_path / "bars.h5", counts=(10, 10), val=0)
+    states: list[str] = []
+    matrix = run(data, tune=True, watch=lambda progress: states.extend(one.state for one in progress))
+    [failure] = matrix.failures()
+    assert "bars has no validation images" in failure.message
+    assert "--val-ratio" in failure.hint
+    assert set(states) == {"failed"}
+
+
 def test_a_job_that_is_killed_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = Job("a", "m", "d", "d.h5", "", "simple_cnn", "r", "n")
     monkeypatch.setattr(sys, "executable", "/bin/sh")

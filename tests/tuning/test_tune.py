@@ -36,6 +36,7 @@ from inksight.tuning.study import found as found_in
 from inksight.tuning.study import seconds
 from inksight.tuning.workers import quiet
 from tests.servers import PostgresServer, free_port
+from tests.training.made import write_bars
 
 
 @dataclass
@@ -379,7 +380,7 @@ def test_a_wrong_space_is_explained(table: dict[str, Any], error: type[Exception
         parse_space(table, "simple_cnn", "tune-mine.toml")
 
 
-def test_wrong_wishes(dataset: Path) -> None:
+def test_wrong_wishes(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="needs no training"):
         tune(dataset, model="simple_cnn", objective=["parameters"])
     with pytest.raises(UsageError, match="cannot be a folder's name"):
@@ -388,4 +389,8 @@ def test_wrong_wishes(dataset: Path) -> None:
         tune(dataset, model="simple_cnn", timeout="soon")
     with pytest.raises(NotFoundError, match="unknown study 'x'"):
         best_trial("x")
+    without = write_bars(tmp_path / "without.h5", counts=(10, 10), val=0)
+    with pytest.raises(UsageError, match="without has no validation images") as caught:
+        tune(without, model="simple_cnn")
+    assert "--val-ratio" in caught.value.hint
     assert [seconds(text) for text in ("", "90s", "20m", "1.5h")] == [None, 90, 1200, 5400]
