@@ -43,6 +43,11 @@ class Dimension:
     high: float = 0
     log: bool = False
 
+    def __str__(self) -> str:
+        if self.choices:
+            return f"one of {list(self.choices)}"
+        return f"{self.low} to {self.high}{' (log)' if self.log else ''}"
+
     def suggest(self, trial: Trial) -> Any:
         """Let the sampler pick a value."""
         if self.choices:

@@ -72,7 +72,8 @@ def tune(
 
     `training` are settings that hold in every trial, over the recipe and over what is searched for.
     The study is named by its dataset, model and objectives, and kept in the database: the same call goes on where an
-    earlier one stopped. Raises UsageError for what does not fit, TrainingError when no trial succeeded.
+    earlier one stopped. Raises UsageError for what does not fit, ConflictError when the study was begun with another
+    dataset, model or space or other epochs, TrainingError when no trial succeeded.
     """
     settings = settings or resolve(TuneSettings, options=options)
     models.get(model)
@@ -91,8 +92,15 @@ def tune(
     with open_dataset(path) as dataset:
         check_validation(dataset)
         name = settings.study or f"{dataset.name}-{model}-{'+'.join(settings.objective)}".replace("/", "-")
-        identity = {"dataset": dataset.sha256, "model": model, "objective": settings.objective, "path": str(path)}
         space = with_effect(load_space(model), model, dataset.name, training or {})
+        identity = {
+            "dataset": dataset.sha256,
+            "model": model,
+            "objective": settings.objective,
+            "path": str(path),
+            "epochs": settings.epochs,
+            "space": {dimension.name: str(dimension) for dimension in space},
+        }
     trials = Trials(
         dataset=path,
         model=model,
@@ -196,11 +204,23 @@ def _open(name: str, settings: TuneSettings, identity: dict[str, Any]) -> optuna
     known = study.user_attrs
     for key, value in identity.items():
         if key in known and known[key] != value and key != "path":
-            raise ConflictError(
-                f"study {name!r} is about {key} {known[key]}, not {value}", hint="Choose another --study name."
-            )
-        study.set_user_attr(key, value)
+            told = f"is about {key} {known[key]}, not {value}"
+            if key == "space":
+                told = f"was begun with another search space: {_changes(known[key], value)}"
+            raise ConflictError(f"study {name!r} {told}", hint="Choose another --study name (of train-all: --name).")
+    # A study from before there were notes of epochs and space gets none: its trials may have had others. The dataset
+    # is noted last, so that a study with one lacks nothing else for being new.
+    new = "dataset" not in known
+    for key in reversed(identity):
+        if new or key in known:
+            study.set_user_attr(key, identity[key])
     return reopen(name, settings, settings.epochs)
+
+
+def _changes(before: dict[str, str], now: dict[str, str]) -> str:
+    """Return in which dimensions two search spaces differ, and how."""
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return ", ".join(f"{name} {now.get(name, 'fixed')} (was {before.get(name, 'fixed')})" for name in names)
 
 
 def seconds(text: str) -> float | None:

@@ -23,7 +23,7 @@ from inksight.bundle.graph import to_onnx
 from inksight.bundle.network import Network
 from inksight.cli import app
 from inksight.config import resolve
-from inksight.data import DatasetWriter
+from inksight.data import DatasetWriter, open_dataset
 from inksight.errors import ConflictError, NotFoundError, TrainingError, UnavailableError, UsageError
 from inksight.models.preprocess import Preprocess
 from inksight.settings import TrainSettings, TuneSettings
@@ -98,6 +98,38 @@ def test_goes_on_where_it_stopped(dataset: Path, monkeypatch: pytest.MonkeyPatch
     assert sum(tune(dataset, model="simple_cnn", trials=8, epochs=2).counts.values()) == 8
     with pytest.raises(ConflictError, match="is about model simple_cnn"):
         tune(dataset, model="convnet", trials=9, epochs=2, study=first.best.study)
+
+
+def test_a_study_keeps_its_epochs_and_its_space(dataset: Path, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    monkeypatch.setattr(trial, "train", planted)
+    space = home / "presets" / "tune-simple_cnn.toml"
+    space.parent.mkdir()
+    rate = "learning_rate = {low = 0.001, high = 0.01, log = true}\n"
+    space.write_text(f"[space]\n{rate}batch_size = {{choices = [32, 64]}}\n")
+    tune(dataset, model="simple_cnn", trials=2, epochs=2)
+    with pytest.raises(ConflictError, match="is about epochs 2, not 4") as caught:
+        tune(dataset, model="simple_cnn", trials=2, epochs=4)
+    assert "--study" in caught.value.hint
+    space.write_text(f"[space]\n{rate}batch_size = {{choices = [64, 128]}}\naugment = {{low = 0.0, high = 1.5}}\n")
+    with pytest.raises(ConflictError) as caught:
+        tune(dataset, model="simple_cnn", trials=4, epochs=2)
+    changes = "batch_size one of [64, 128] (was one of [32, 64]), augment 0.0 to 1.5 (was fixed)"
+    assert caught.value.message.endswith(f"another search space: {changes}")
+    space.write_text(f"[space]\nbatch_size = {{choices = [32, 64]}}\n{rate}")  # the order says nothing
+    assert tune(dataset, model="simple_cnn", trials=4, epochs=2).done == 4
+
+
+def test_a_study_without_a_note_of_epochs_and_space_goes_on(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "train", planted)
+    with quiet():
+        study = optuna.create_study(study_name="old", storage=open_storage(), direction="maximize")
+    with open_dataset(dataset) as opened:
+        study.set_user_attr("dataset", opened.sha256)
+    study.set_user_attr("objective", ["accuracy"])
+    study.set_user_attr("model", "simple_cnn")
+    for epochs in (2, 3):
+        found = tune(dataset, model="simple_cnn", trials=epochs, epochs=epochs, pruner="none", study="old")
+        assert found.counts == {"complete": epochs}
 
 
 @pytest.mark.postgres
