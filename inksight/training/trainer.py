@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ FAST_EPOCHS = 2
 class TrainingRun:
     """A finished run: its folder, the bundle in it, one record per epoch, and the numbers on the test split.
 
+    `model` is what was trained, with its best weights, and takes what `preprocess` makes of the dataset's images.
     `leads` is false in all but the first of several processes.
     """
 
@@ -67,6 +68,8 @@ class TrainingRun:
     bundle: Path
     history: list[Entry]
     metrics: dict[str, Any]
+    model: nn.Module = field(repr=False)
+    preprocess: Preprocess = field(repr=False)
     leads: bool = True
 
 
@@ -239,7 +242,7 @@ def _run(
         tracker.stop(error)
         raise
     metrics = json.loads(group.tell(json.dumps(metrics)))
-    return TrainingRun(folder, folder / "bundle", state.history, metrics, group.leads)
+    return TrainingRun(folder, folder / "bundle", state.history, metrics, model, preprocess, group.leads)
 
 
 def _crop(dataset: Dataset) -> int | None:

@@ -24,8 +24,7 @@ from inksight.bundle.network import Network
 from inksight.bundle.parity import made_images
 from inksight.bundle.timing import take_turns
 from inksight.data import open_dataset
-from inksight.models.preprocess import Preprocess
-from inksight.training import train
+from inksight.training import TrainingRun, train
 from inksight.training.mlflow_tracker import Mlflow
 from inksight.training.recipes import is_frozen
 from inksight.training.trackers import Tracker
@@ -72,9 +71,6 @@ class Trials:
             with open_dataset(self.dataset) as dataset:
                 if is_frozen(self.model, dataset.name, layers):
                     layers["frozen_epochs"] = 0  # the trial's epochs are the head's
-            measured = [
-                self._measure(trial, objective, options) for objective in self.objectives if objective not in CURVES
-            ]
             run = train(
                 self.dataset, model=self.model, model_options=options, run_dir=folder, quiet=True, finish=False,
                 on_epoch=lambda entry: self._report(trial, entry), trackers=self._trackers(), **layers,
@@ -82,8 +78,10 @@ class Trials:
         finally:
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         trial.set_user_attr("seconds", sum(entry["seconds"] for entry in run.history))
-        rest = iter(measured)
-        found = [self._best(run.history, name) if name in CURVES else next(rest) for name in self.objectives]
+        found = [
+            self._best(run.history, name) if name in CURVES else self._measure(trial, name, run)
+            for name in self.objectives
+        ]
         return found[0] if len(found) == 1 else tuple(found)
 
     def _trackers(self) -> list[Tracker]:
@@ -103,22 +101,19 @@ class Trials:
         values = [float(entry[CURVES[objective]]) for entry in history]
         return max(values) if objective in LARGER_IS_BETTER else min(values)
 
-    def _measure(self, trial: optuna.Trial, objective: str, options: dict[str, Any]) -> float:
-        """Return what depends on the architecture alone: milliseconds per picture, or the number of parameters.
+    def _measure(self, trial: optuna.Trial, objective: str, run: TrainingRun) -> float:
+        """Return what an answer costs: milliseconds per picture, or the number of parameters.
 
-        One architecture is timed once: two timings of the same would differ by chance, and the front would hold a bad
-        trial for the sake of it.
+        Of the trained model: only the fit decides how many vectors or nodes a classical one has. One architecture is
+        timed once: two timings of the same would differ by chance, and the front would hold a bad trial for the sake
+        of it.
         """
-        spec = models.get(self.model)
-        with open_dataset(self.dataset) as dataset:
-            classes, shape = list(dataset.classes), dataset.image_shape
-        model = models.create(self.model, num_classes=len(classes), image_shape=shape, **spec.resolve(options))
         if objective == "parameters":
-            return float(models.parameter_count(model))
-        preprocess = Preprocess.from_spec(spec, shape)
-        facts = {"name": self.model, "kind": "drawing", "classes": classes, "preprocessing": preprocess.description}
+            return float(models.parameter_count(run.model))
+        described = run.preprocess.description
+        facts = {"name": self.model, "kind": "drawing", "classes": [], "preprocessing": described}
         with torch.inference_mode(False):
-            graph = to_onnx(Network(preprocess, model), facts)
+            graph = to_onnx(Network(run.preprocess.cpu(), run.model.cpu()), facts)
         ours = architecture(graph)
         trial.set_user_attr("architecture", ours)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +123,7 @@ class Trials:
                 if "latency" in known and known["architecture"] == ours:
                     return float(known["latency"])
             runs = {"model": onnx_runner(graph, 1, self.model)}
-            found = take_turns(runs, made_images(shape, 32), seconds=0.3)["model"].p50_ms
+            found = take_turns(runs, made_images(tuple(described["input_shape"]), 32), seconds=0.3)["model"].p50_ms
             trial.set_user_attr("latency", found)
         return found
 

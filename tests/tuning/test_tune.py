@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from torch import nn
 from typer.testing import CliRunner
 
 from inksight import models
@@ -25,6 +26,7 @@ from inksight.cli import app
 from inksight.config import resolve
 from inksight.data import DatasetWriter, open_dataset
 from inksight.errors import ConflictError, NotFoundError, TrainingError, UnavailableError, UsageError
+from inksight.models import transfer
 from inksight.models.preprocess import Preprocess
 from inksight.settings import TrainSettings, TuneSettings
 from inksight.training.trackers import read_history
@@ -42,6 +44,14 @@ from tests.training.made import write_bars
 @dataclass
 class PlantedRun:
     history: list[dict[str, Any]]
+
+    @property
+    def model(self) -> nn.Module:
+        return models.create("simple_cnn", num_classes=2, image_shape=(28, 28))
+
+    @property
+    def preprocess(self) -> Preprocess:
+        return Preprocess.from_spec(models.get("simple_cnn"), (28, 28))
 
 
 def planted(
@@ -308,6 +318,43 @@ def test_one_architecture_has_one_latency(dataset: Path, monkeypatch: pytest.Mon
     assert len({one.values[1] for one in found.study.trials}) == 1
     assert [best.values[0] for best in found.front] == [max(one.values[0] for one in found.study.trials)]
     assert "On the front: trial" in write_report(found, tmp_path / "report").read_text()
+
+
+def test_a_classical_model_is_measured_after_its_fit(dataset: Path, home: Path) -> None:
+    space = home / "presets" / "tune-shallow.toml"
+    space.parent.mkdir()
+    space.write_text('[space]\n"model.classifier" = {choices = ["rbf_svm"]}\n')
+    found = tune(dataset, model="shallow", trials=1, objective=["accuracy", "parameters", "latency"])
+    fresh = models.parameter_count(models.create("shallow", num_classes=2, image_shape=(28, 28), classifier="rbf_svm"))
+    assert found.best.values[1] > 3 * fresh, "before the fit it has one support vector"
+    assert found.best.values[2] > 0
+
+
+def test_what_is_measured_is_what_was_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photos are seen without their margin, and no weights are fetched for it."""
+    random = np.random.default_rng(0)
+    facts = {"kind": "photo", "size": 72, "image_size": 64}
+    with DatasetWriter(
+        tmp_path / "noise.h5", classes=["a", "b"], image_shape=(72, 72, 3), source="made", preprocessing=facts, seed=0
+    ) as out:
+        for split in ("train", "val"):
+            images = random.integers(0, 256, (8, 72, 72, 3)).astype(np.uint8)
+            out.append(split, images, np.arange(8) % 2, [f"{split}{n}" for n in range(8)])
+    seen: list[dict[str, Any]] = []
+
+    def exported(network: Network, facts: dict[str, Any]) -> bytes:
+        seen.append(facts["preprocessing"])
+        return to_onnx(network, facts)
+
+    monkeypatch.setattr(trial, "to_onnx", exported)
+    monkeypatch.setattr(transfer, "_from_hub", lambda timm, name: pytest.fail(f"asked for the weights of {name}"))
+    training = {"pretrained": False, "feature_views": 0, "batch_size": 4}
+    found = tune(
+        tmp_path / "noise.h5", model="transfer/test_resnet", trials=1, epochs=1, objective=["loss", "latency"],
+        training=training,
+    )  # fmt: skip
+    assert found.counts == {"complete": 1}
+    assert [(one["input_shape"], one["crop"]) for one in seen] == [([72, 72, 3], [64, 64])]
 
 
 def test_architectures_are_told_apart() -> None:
