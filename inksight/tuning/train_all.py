@@ -107,6 +107,7 @@ def train_all(
     with nullcontext(runner) if runner else _runner(settings) as where:
         matrix, failed = plan(settings, dict(training or {}), dict(tuning or {}), where.threads, say)
         with _alone(matrix.folder):
+            _write_down(matrix)
             # A job that is finished needs its dataset no more.
             failed = [(job, error) for job, error in failed if _result_of(job, matrix.folder_of(job)) is None]
             for job, error in failed:
@@ -189,9 +190,16 @@ def plan(
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:
         raise UsageError(f"two datasets or models have the same name: {', '.join(twice)}", hint="Rename a file.")
-    listed = [{"key": job.key, "dataset": job.dataset, "model": job.model} for job in jobs]
-    write_text(folder / "matrix.json", json.dumps({"name": name, **asked, "jobs": listed}, indent=2) + "\n")
     return Matrix(folder, jobs), failed
+
+
+def _write_down(matrix: Matrix) -> None:
+    """Write matrix.json; to be called by who holds the matrix."""
+    asked = {"training": matrix.jobs[0].training, "tuning": matrix.jobs[0].tuning}
+    _check_same(matrix.folder, asked)  # again: another call may have begun it meanwhile
+    listed = [{"key": job.key, "dataset": job.dataset, "model": job.model} for job in matrix.jobs]
+    facts = {"name": matrix.name, **asked, "jobs": listed}
+    write_text(matrix.folder / "matrix.json", json.dumps(facts, indent=2) + "\n")
 
 
 def load_matrix(name: str = "") -> Matrix:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from inksight import registry
 from inksight.config import resolve
@@ -20,15 +21,21 @@ from inksight.errors import ConflictError, NotFoundError, UsageError
 from inksight.settings import TrainAllSettings
 from inksight.training.trackers import read_history
 from inksight.tuning import best_trial
-from inksight.tuning.jobs import Job, JobProcess, read_failure
+from inksight.tuning.jobs import Handle, Job, JobProcess, Runner, read_failure
 from inksight.tuning.matrix_report import lede, write_matrix_report
 from inksight.tuning.train_all import Matrix, Progress, load_matrix, train_all
 from tests.training.made import write_bars
 
 
-def run(*datasets: Path, models: str = "simple_cnn", watch: Any = lambda progress: None, **options: Any) -> Matrix:
+def run(
+    *datasets: Path,
+    models: str = "simple_cnn",
+    watch: Any = lambda progress: None,
+    runner: Runner | None = None,
+    **options: Any,
+) -> Matrix:
     wanted = {"models": models, "datasets": ",".join(map(str, datasets)), "epochs": 2, **options}
-    return train_all(resolve(TrainAllSettings, options=wanted), watch=watch)
+    return train_all(resolve(TrainAllSettings, options=wanted), watch=watch, runner=runner)
 
 
 @pytest.mark.slow
@@ -94,6 +101,26 @@ def test_one_failure_does_not_stop_the_rest(tmp_path: Path) -> None:
     run(good, name="third", auto_cleanup=True, keep=1)
     with closing(registry.open()) as store:
         assert [version.number for version in store.versions("bars-simple_cnn")] == [3, 1]
+
+
+class NoRunner:
+    """Runs nothing: whoever wants to start a job is stopped."""
+
+    threads = 1
+
+    def start(self, job: Job, folder: Path) -> Handle:
+        raise KeyboardInterrupt
+
+
+def test_a_refused_call_changes_nothing(tmp_path: Path, home: Path) -> None:
+    data = write_bars(tmp_path / "bars.h5", counts=(10, 10))
+    with pytest.raises(KeyboardInterrupt):
+        run(data, name="m", runner=NoRunner())
+    folder = home / "matrices" / "m"
+    before = {path: path.read_bytes() for path in folder.rglob("*.json")}
+    with FileLock(folder / "lock"), pytest.raises(ConflictError, match="run by another process"):
+        run(data, name="m", models="convnet", runner=NoRunner())
+    assert {path: path.read_bytes() for path in folder.rglob("*.json")} == before
 
 
 @pytest.mark.slow
