@@ -194,9 +194,12 @@ def plan(
 
 
 def _write_down(matrix: Matrix) -> None:
-    """Write matrix.json; to be called by who holds the matrix."""
+    """Write matrix.json and the job.json of all jobs that are not finished; to be called by who holds the matrix."""
     asked = {"training": matrix.jobs[0].training, "tuning": matrix.jobs[0].tuning}
     _check_same(matrix.folder, asked)  # again: another call may have begun it meanwhile
+    for job in matrix.jobs:
+        if _result_of(job, matrix.folder_of(job)) is None:
+            job.write(matrix.folder_of(job))
     listed = [{"key": job.key, "dataset": job.dataset, "model": job.model} for job in matrix.jobs]
     facts = {"name": matrix.name, **asked, "jobs": listed}
     write_text(matrix.folder / "matrix.json", json.dumps(facts, indent=2) + "\n")
@@ -210,6 +213,7 @@ def load_matrix(name: str = "") -> Matrix:
         raise unknown("matrix", name, [path.parent.name for path in found])
     folder = place / name if name else found[-1].parent
     listed = json.loads((folder / "matrix.json").read_text(encoding="utf-8"))["jobs"]
+    # A matrix of an older version lacks those that it never started.
     kept = [folder / entry["key"] for entry in listed if (folder / entry["key"] / "job.json").is_file()]
     return Matrix(folder, [Job.read(path) for path in kept])
 

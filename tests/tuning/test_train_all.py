@@ -123,6 +123,14 @@ def test_a_refused_call_changes_nothing(tmp_path: Path, home: Path) -> None:
     assert {path: path.read_bytes() for path in folder.rglob("*.json")} == before
 
 
+def test_jobs_that_never_started_are_counted(tmp_path: Path) -> None:
+    data = write_bars(tmp_path / "bars.h5", counts=(10, 10))
+    with pytest.raises(KeyboardInterrupt):
+        run(data, name="m", models="simple_cnn,convnet,deep_v1,shallow", runner=NoRunner())
+    found, _ = write_matrix_report(load_matrix("m"), max_latency_ms=50)
+    assert "0 of 4 trainings are done. 4 are not finished" in lede(found)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killed_in_the_middle_it_goes_on(tmp_path: Path, home: Path) -> None:
