@@ -1,7 +1,7 @@
 """The process of one job: (tune,) train, register, clean up, write result.json.  python -m inksight.tuning.job FOLDER
 
 Started again after any kind of end, it goes on: with the same study, the same run (`--resume`) and, where the version
-was registered already, the same version.
+was registered already, the same version. Once the run has begun, nothing is searched for any more.
 """
 
 from __future__ import annotations
@@ -12,14 +12,20 @@ import time
 import traceback
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from inksight.errors import DataError, InksightError
+from inksight.config import resolve
+from inksight.errors import DataError, InksightError, NotFoundError
+from inksight.settings import TrainSettings
 from inksight.training.interrupt import end_with_parent
+from inksight.training.runs import RunDescription, is_run, read_run
 from inksight.tuning.jobs import STOPPED, Job, write_error
 from inksight.workspace import workspace, write_json
+
+if TYPE_CHECKING:
+    from inksight.tuning.study import Best, Found
 
 
 def main(folder: Path) -> int:
@@ -55,16 +61,19 @@ def perform(job: Job) -> dict[str, Any]:
     from inksight.training import train
 
     torch.set_num_threads(job.threads)
-    training: dict[str, Any] = dict(job.training)
-    options: dict[str, Any] = {}
-    study: dict[str, Any] | None = None
-    if job.tuning is not None:
-        training, options, study = _tuned(job)
     folder = workspace().runs / job.run
-    resume = (folder / "settings.json").exists()
-    if resume:
+    begun = read_run(folder) if is_run(folder) else None
+    if begun is not None:
         print(f"goes on with run {job.run}", flush=True)
-    run = train(job.data, model=job.model, run_dir=folder, resume=resume, model_options=options, **training)
+        # With its own settings, whatever its study would find by now: a search may have ended before all its trials.
+        study = study_of(begun, job)
+        chosen: dict[str, Any] = {"settings": resolve(TrainSettings, preset=begun.settings, environ={})}
+    elif job.tuning is not None:
+        training, options, study = _tuned(job)
+        chosen = {**training, "model_options": options}
+    else:
+        study, chosen = None, job.training
+    run = train(job.data, model=job.model, run_dir=folder, resume=begun is not None, **chosen)
     if not run.metrics:
         raise DataError(f"{job.dataset} has no images to judge by", hint="Prepare it with a test or validation split.")
     with closing(registry.open()) as store:
@@ -108,17 +117,33 @@ def _tuned(job: Job) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         **job.tuning or {},
     )
     best = found.best
-    study = {
+    return {**best.settings, **job.training}, best.options, _told(found, best, time.monotonic() - begin)
+
+
+def study_of(begun: RunDescription, job: Job) -> dict[str, Any] | None:
+    """Return what to report of the study that a run's settings came from; None without one."""
+    from inksight.tuning.study import found, load_study
+
+    if job.tuning is None:
+        return None
+    try:
+        known = found(load_study(job.run))
+    except NotFoundError:  # it was deleted; the run needs it no more
+        return None
+    return _told(known, known.behind(begun.settings, begun.model_options, fixed=job.training), 0.0)
+
+
+def _told(found: Found, best: Best, seconds: float) -> dict[str, Any]:
+    """Return what to report of a search. Its seconds are this process's: those of earlier ones are not in it."""
+    return {
         "name": best.study,
         "trials": found.done,
         "best_trial": best.number,
         "value": best.values[0],
         "objective": found.study.user_attrs["objective"],
         "settings": {**best.settings, **best.options},
-        # Of this process only: trials of an earlier one, before a stop, are not in it.
-        "seconds": time.monotonic() - begin,
+        "seconds": seconds,
     }
-    return {**best.settings, **job.training}, best.options, study
 
 
 def _right(folder: Path, job: Job, split: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from inksight.data.ensure import ensure_dataset
 from inksight.errors import ConflictError, TrainingError, UsageError, unknown
 from inksight.settings import TuneSettings
 from inksight.training.mlflow_tracker import check_address
-from inksight.tuning.spaces import load_space, split_values, with_effect
+from inksight.tuning.spaces import MODEL_PREFIX, load_space, split_values, with_effect
 from inksight.tuning.storage import open_storage, outages_told
 from inksight.tuning.trial import CURVES, Trials, direction
 from inksight.tuning.workers import ended, fate, in_processes, quiet, reopen, run_here
@@ -57,6 +57,17 @@ class Found:
     def done(self) -> int:
         """How many trials have ended by themselves, well or not."""
         return len(ended(self.study))
+
+    def behind(self, settings: Mapping[str, Any], options: Mapping[str, Any], *, fixed: Collection[str]) -> Best:
+        """Return the trial that a run has its settings and model options from, all but `fixed` ones; else the best.
+
+        The best may have changed since: a study goes on where it is asked to.
+        """
+        used = {**settings, **{MODEL_PREFIX + name: value for name, value in options.items()}}
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            if all(used.get(name) == value for name, value in trial.params.items() if name not in fixed):
+                return _best(self.study, trial)
+        return self.best
 
 
 def tune(

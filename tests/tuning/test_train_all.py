@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,9 +20,12 @@ from filelock import FileLock
 from inksight import registry
 from inksight.config import resolve
 from inksight.errors import ConflictError, NotFoundError, UsageError
-from inksight.settings import TrainAllSettings
+from inksight.settings import TrainAllSettings, TrainSettings
+from inksight.training import trainer
+from inksight.training.runs import read_run
 from inksight.training.trackers import read_history
-from inksight.tuning import best_trial
+from inksight.tuning import best_trial, trial, tune
+from inksight.tuning.job import perform, study_of
 from inksight.tuning.jobs import Handle, Job, JobProcess, Runner, read_failure
 from inksight.tuning.matrix_report import lede, write_matrix_report
 from inksight.tuning.train_all import Matrix, Progress, load_matrix, train_all
@@ -199,6 +204,41 @@ def test_each_job_tunes_first(tmp_path: Path, home: Path) -> None:
             (home / "tuning" / row["study"]["name"] / f"trial-000{number}" / "settings.json").read_text()
         )
         assert tried["settings"]["batch_size"] == used["settings"]["batch_size"] == 24
+
+
+def test_a_job_goes_on_with_the_settings_that_its_run_began_with(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when its search had ended early, and the study has found better ones since."""
+    data = write_bars(tmp_path / "bars.h5", counts=(20, 20))
+    tried: list[float] = []
+
+    def ever_better(data: Path, *, learning_rate: float, **rest: Any) -> Any:
+        tried.append(learning_rate)
+        return SimpleNamespace(history=[{"epoch": 1, "val_accuracy": len(tried) / 10, "seconds": 0.0}])
+
+    begun: list[TrainSettings] = []
+
+    def stopped(dataset: Any, spec: Any, options: Any, settings: TrainSettings, *rest: Any, **more: Any) -> Any:
+        begun.append(settings)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trial, "train", ever_better)
+    monkeypatch.setattr(trainer, "_run", stopped)
+    training = {"epochs": 1, "batch_size": 24}
+    job = Job("k", "m", "bars", str(data), "", "simple_cnn", "m-k", "k", training, {"trials": 2, "epochs": 1})
+    with pytest.raises(KeyboardInterrupt):
+        perform(job)
+    tune(data, model="simple_cnn", trials=3, epochs=1, study=job.run, training=training)
+    assert best_trial(job.run).settings["learning_rate"] == tried[2]
+    with pytest.raises(KeyboardInterrupt):
+        perform(replace(job, tuning={"trials": 4, "epochs": 1}))
+    assert len(tried) == 3, "a search although the run had begun"
+    assert begun[0] == begun[1]
+    study = study_of(read_run(home / "runs" / job.run), job)
+    assert study is not None
+    assert study["settings"]["learning_rate"] == begun[0].learning_rate == tried[1]
+    assert (study["best_trial"], study["trials"]) == (1, 3)
 
 
 @pytest.mark.slow
