@@ -398,6 +398,9 @@ class TuneSettings(Settings):
     seed: int = setting(0, "What is tried follows from it and the number of the trial.", at_least=0, at_most=MOST_SEED)
 
 
+TRIALS_PER_JOB = 10
+
+
 class TrainAllSettings(Settings):
     """Many models on many datasets (`inksight train-all`)."""
 
@@ -407,7 +410,9 @@ class TrainAllSettings(Settings):
     datasets: list[str] = setting([], "Presets, dataset files or folders.")
     name: str = setting("", "Name of the matrix, to go on with or to start; none: made from what is asked for.")
     tune: bool = setting(False, "Search for each job's settings before its training, as `inksight tune` does.")
-    trials: int = setting(10, "With --tune: trials per job.", at_least=1)
+    trials: int | None = setting(
+        None, f"With --tune: trials per job; none: what the file's [tune] says, or {TRIALS_PER_JOB}.", at_least=1
+    )
     epochs: int | None = setting(
         None, "Passes over the training images; none: what the model's recipe says.", at_least=1
     )

@@ -23,7 +23,7 @@ from inksight import models
 from inksight.data import open_dataset
 from inksight.data.ensure import ensure_dataset
 from inksight.errors import ConflictError, InksightError, UsageError, unknown
-from inksight.settings import TrainAllSettings
+from inksight.settings import TRIALS_PER_JOB, TrainAllSettings
 from inksight.tuning.jobs import (
     Failure,
     Handle,
@@ -153,7 +153,8 @@ def plan(
         training["epochs"] = settings.epochs
     if settings.fast:
         training["fast"] = True
-    chosen = {**tuning, "trials": settings.trials} if settings.tune else None
+    given = {} if settings.trials is None else {"trials": settings.trials}
+    chosen = {"trials": TRIALS_PER_JOB, **tuning, **given} if settings.tune else None
     asked = {"training": training, "tuning": chosen}
     name = settings.name or _name_of(settings, asked)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,79}", name):

@@ -128,6 +128,19 @@ def test_a_refused_call_changes_nothing(tmp_path: Path, home: Path) -> None:
     assert {path: path.read_bytes() for path in folder.rglob("*.json")} == before
 
 
+@pytest.mark.parametrize(
+    ("table", "option", "trials"), [({}, None, 10), ({"trials": 3}, None, 3), ({"trials": 3}, 5, 5)]
+)
+def test_trials_are_those_of_the_option_then_of_the_table(
+    tmp_path: Path, table: dict[str, int], option: int | None, trials: int
+) -> None:
+    data = write_bars(tmp_path / "bars.h5", counts=(10, 10))
+    wanted = {"models": "simple_cnn", "datasets": str(data), "tune": True, "trials": option}
+    with pytest.raises(KeyboardInterrupt):
+        train_all(resolve(TrainAllSettings, options=wanted), tuning={"epochs": 2, **table}, runner=NoRunner())
+    assert [job.tuning for job in load_matrix().jobs] == [{"epochs": 2, "trials": trials}]
+
+
 def test_jobs_that_never_started_are_counted(tmp_path: Path) -> None:
     data = write_bars(tmp_path / "bars.h5", counts=(10, 10))
     with pytest.raises(KeyboardInterrupt):
