@@ -121,7 +121,7 @@ def train(
             if settings is None:
                 layer = stored.settings if stored else recipe(chosen, dataset.name)
                 settings = resolve(TrainSettings, preset=layer, file=config, options=options)
-                if settings.freeze_backbone:
+                if settings.freeze_backbone and not stored:  # a run stored what this gave
                     settings = resolve(TrainSettings, preset=head_only(layer), file=config, options=options)
             elif options:
                 raise UsageError("give either settings or single options, not both", hint=f"Here: {', '.join(options)}")

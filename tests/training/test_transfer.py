@@ -288,6 +288,16 @@ def test_epochs_count_whatever_a_recipe_says_of_frozen_ones(photos: Path, tmp_pa
     assert len(train(photos, run_dir=tmp_path / "recipe", **frozen).history) == recipes["frozen_epochs"]
 
 
+@pytest.mark.parametrize("where", ["option", "file"])
+def test_a_frozen_run_that_says_how_long_can_be_resumed(photos: Path, tmp_path: Path, where: str) -> None:
+    frozen: dict[str, Any] = {**OPTIONS, "freeze_backbone": True, "feature_views": 0, "finish": False}
+    (tmp_path / "config.toml").write_text("[train]\nfrozen_epochs = 3\n")
+    said: dict[str, Any] = {"frozen_epochs": 3} if where == "option" else {"config": tmp_path / "config.toml"}
+    train(photos, run_dir=tmp_path / "run", **frozen, **said)
+    for repeated in (frozen | said, {"quiet": True, "finish": False}):
+        assert len(train(photos, run_dir=tmp_path / "run", resume=True, **repeated).history) == 3
+
+
 @pytest.mark.parametrize("freeze", [True, False])
 def test_steps_count_in_the_training_that_is_the_run(photos: Path, tmp_path: Path, freeze: bool) -> None:
     options = {**OPTIONS, "freeze_backbone": freeze, "frozen_epochs": 3, "feature_views": 0, "finish": False}
