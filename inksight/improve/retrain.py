@@ -250,6 +250,7 @@ def _train_settings(parent: Version, settings: RetrainSettings, family: str) -> 
         # The backbone knows enough; on cached features the head takes seconds.
         "freeze_backbone": family == "transfer",
         "frozen_epochs": 0,
+        **({"cutmix": 0.0} if family == "transfer" else {}),  # features have no parts
         "early_stopping_patience": 0,
         "ema_decay": 0.0,
         "fast": False,

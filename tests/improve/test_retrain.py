@@ -27,6 +27,7 @@ from inksight.registry import Registry
 from inksight.registry.tables import Correction
 from inksight.settings import RetrainSettings
 from inksight.training import train
+from inksight.training.augment_photos import check_has_effect
 from tests.improve.planted import MODEL, correct, rings, store_with_model
 
 SETTINGS = RetrainSettings(epochs=4, rate=0.5, class_margin=0.1, overall_margin=0.02)
@@ -193,6 +194,17 @@ def test_a_parent_that_was_trained_in_few_steps_does_not_shorten_the_retraining(
     parent = replace(parent, description={**parent.description, "settings": {**known, "max_steps": 3}})
     settings = _train_settings(parent, SETTINGS, "convnet")
     assert (settings.epochs, settings.max_steps) == (SETTINGS.epochs, 0)
+
+
+def test_a_parent_that_was_trained_with_cutmix_can_be_retrained(store: Registry) -> None:
+    parent = store.find(MODEL)
+    known = dict(parent.description["settings"] or {}) | {"cutmix": 1.0, "mixup": 0.2, "freeze_backbone": False}
+    parent = replace(parent, description={**parent.description, "settings": known})
+    settings = _train_settings(parent, SETTINGS, "transfer")
+    check_has_effect(settings, photos=True)
+    assert settings.freeze_backbone
+    assert (settings.cutmix, settings.mixup) == (0.0, 0.2)
+    assert _train_settings(parent, SETTINGS, "convnet").cutmix == 1.0
 
 
 def test_too_little_to_learn(store: Registry) -> None:
