@@ -14,6 +14,7 @@ report/                the evaluation on the test split
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,18 @@ def check_unused(folder: Path) -> None:
         raise ConflictError(
             f"there is a run in {str(folder)!r} already", hint="Go on with it by --resume, or choose another --name."
         )
+
+
+def forget_unbegun(folder: Path) -> None:
+    """Take back the description of a new run that failed before anything was trained, so that its name is free."""
+    history = folder / "history.jsonl"
+    trained = history.is_file() and history.stat().st_size > 0
+    if trained or any((folder / name).exists() for name in ("checkpoints", "head")):
+        return
+    for name in ("settings.json", "history.jsonl", "mlflow.json"):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):  # it holds something else
+        folder.rmdir()
 
 
 # What may differ when a run goes on: how it is watched and saved changes no weight.

@@ -45,6 +45,7 @@ from inksight.training.runs import (
     check_name,
     check_same,
     check_unused,
+    forget_unbegun,
     is_run,
     latest_run,
     new_folder,
@@ -156,6 +157,10 @@ def train(
                 raise
             except KeyboardInterrupt:  # before the first step or after the last, while it is judged and saved
                 raise TrainingInterrupted(str(folder)) from None
+            except Exception:
+                if group.leads and not resume:
+                    forget_unbegun(folder)
+                raise
 
 
 def _run(

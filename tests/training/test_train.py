@@ -19,7 +19,7 @@ from PIL import Image
 
 import inksight
 from inksight.config import as_dict
-from inksight.errors import ConflictError, DataError, NotFoundError, TrainingError, UsageError
+from inksight.errors import ConflictError, DataError, InksightError, NotFoundError, TrainingError, UsageError
 from inksight.settings import TrainSettings
 from inksight.training import TrainingInterrupted, TrainingRun, train
 from inksight.training.checkpoints import load_checkpoint, save_checkpoint, seed_step
@@ -170,6 +170,33 @@ def test_resuming_a_run_that_was_killed_before_it_began(
     assert train(data, run_dir=folder, resume=True, ema_decay=0.9, **options).folder == folder
     assert f"nothing to resume in {folder}: the run begins" in capsys.readouterr().err
     assert same_weights(run.folder, folder)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"model": "balanced_cnn", "batch_size": 1},
+        {"learning_rate": 1e12, "clip_norm": 0.0, "optimizer": "sgd", "precision": "float32"},
+    ],
+    ids=["before the first step", "before the first checkpoint"],
+)
+def test_a_run_that_fails_before_anything_was_trained_leaves_its_name_free(
+    data: Path, home: Path, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(InksightError):
+        train(data, name="mine", **{**ONLY, **wrong})
+    assert not (home / "runs" / "mine").exists()
+    assert train(data, name="mine", **{**ONLY, "epochs": 1}).folder == home / "runs" / "mine"
+
+
+def test_a_run_that_fails_later_can_be_resumed(data: Path, tmp_path: Path) -> None:
+    def full(entry: dict[str, Any]) -> None:
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        train(data, run_dir=tmp_path / "run", on_epoch=full, **ONLY)
+    resumed = train(data, run_dir=tmp_path / "run", resume=True, quiet=True, finish=False)
+    assert [entry["epoch"] for entry in resumed.history] == [1, 2, 3]
 
 
 def test_early_stopping_stops_and_keeps_the_best(data: Path, tmp_path: Path) -> None:
