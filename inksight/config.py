@@ -219,13 +219,18 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
     if not values and default_of(field):
         raise UsageError(f"{name}: nothing is given", hint="Give at least one value, or leave the option out.")
     for item in values:
-        if rules.get("choices") is not None and item not in rules["choices"]:
-            raise UsageError(f"{name}: {item!r} is not valid", hint=f"Choose one of: {', '.join(rules['choices'])}")
-        if rules.get("valid") is not None and not rules["valid"](item):
-            raise UsageError(f"{name}: {item!r} is not valid", hint=f"Give {rules['form']}.")
-        if rules.get("at_least") is not None and not item >= rules["at_least"]:
-            raise UsageError(f"{name}: {item} is too small", hint=f"It must be at least {rules['at_least']}.")
-        if rules.get("at_most") is not None and not item <= rules["at_most"]:
-            raise UsageError(f"{name}: {item} is too large", hint=f"It must be at most {rules['at_most']}.")
-        if rules.get("more_than") is not None and not item > rules["more_than"]:
-            raise UsageError(f"{name}: {item} is too small", hint=f"It must be more than {rules['more_than']}.")
+        check_value(item, rules, name)
+
+
+def check_value(value: Any, rules: Mapping[str, Any], name: str) -> None:
+    """Raise UsageError, in which the value is called `name`, unless it keeps to the `rules`: those of `setting`."""
+    if rules.get("choices") is not None and value not in rules["choices"]:
+        raise UsageError(f"{name}: {value!r} is not valid", hint=f"Choose one of: {', '.join(rules['choices'])}")
+    if rules.get("valid") is not None and not rules["valid"](value):
+        raise UsageError(f"{name}: {value!r} is not valid", hint=f"Give {rules['form']}.")
+    if rules.get("at_least") is not None and not value >= rules["at_least"]:
+        raise UsageError(f"{name}: {value} is too small", hint=f"It must be at least {rules['at_least']}.")
+    if rules.get("at_most") is not None and not value <= rules["at_most"]:
+        raise UsageError(f"{name}: {value} is too large", hint=f"It must be at most {rules['at_most']}.")
+    if rules.get("more_than") is not None and not value > rules["more_than"]:
+        raise UsageError(f"{name}: {value} is too small", hint=f"It must be more than {rules['more_than']}.")

@@ -10,13 +10,19 @@ from inksight.models.registry import ModelSpec, Option, register, register_famil
 
 _DROPOUT = "Share of activations dropped while training."
 
+
+def _share(default: float | None, help: str = _DROPOUT) -> Option:
+    """Return the option for a share of what is left out while training."""
+    return Option(default, help, kind=float, at_least=0, at_most=0.95)
+
+
 register(
     ModelSpec(
         name="convnet",
         family="convnets",
         summary="Two convolutions (16, 32) and a dense layer of 128; 108,618 parameters for 10 classes.",
         source="inksight.models.convnets:ConvNet",
-        options={"dropout": Option(0.5, _DROPOUT)},
+        options={"dropout": _share(0.5)},
     )
 )
 register(
@@ -25,7 +31,7 @@ register(
         family="convnets",
         summary="Two convolutions (32, 64) and one dense layer; 50,836 parameters for 20 classes.",
         source="inksight.models.convnets:SimpleCNN",
-        options={"dropout": Option(0.5, _DROPOUT)},
+        options={"dropout": _share(0.5)},
     )
 )
 register(
@@ -35,8 +41,8 @@ register(
         summary="Three convolutions (32, 64, 128) with batch norm and dense layers of 256 and 128.",
         source="inksight.models.convnets:BalancedCNN",
         options={
-            "dropout": Option(0.5, "Share of activations dropped after the first dense layer while training."),
-            "dropout_2": Option(0.3, "Share of activations dropped after the second dense layer while training."),
+            "dropout": _share(0.5, "Share of activations dropped after the first dense layer while training."),
+            "dropout_2": _share(0.3, "Share of activations dropped after the second dense layer while training."),
         },
     )
 )
@@ -51,7 +57,7 @@ for _size, _builder, _summary in (
             family="sketchnet",
             summary=_summary,
             source=f"inksight.models.sketchnet:{_builder}",
-            options={"dropout": Option(0.0, _DROPOUT)},
+            options={"dropout": _share(0.0)},
         )
     )
 for _name, _builder, _summary in (
@@ -65,13 +71,13 @@ for _name, _builder, _summary in (
             summary=_summary,
             source=f"inksight.models.deep_v1:{_builder}",
             options={
-                "block_dropout": Option(0.1, "Share of activations dropped after each block while training."),
-                "dropout": Option(0.4, _DROPOUT),
+                "block_dropout": _share(0.1, "Share of activations dropped after each block while training."),
+                "dropout": _share(0.4),
             },
         )
     )
 _SEPARABLE = Option(False, "Depthwise-separable convolutions: fewer parameters, not faster on most CPUs.")
-_STOCHASTIC = Option(0.1, "Share of samples for which the last branch is left out while training; earlier ones less.")
+_STOCHASTIC = _share(0.1, "Share of samples for which the last branch is left out while training; earlier ones less.")
 _ATTENTIONS = ("none", "se", "cbam", "self")
 
 
@@ -87,26 +93,29 @@ def _deep_v2(name: str, builder: str, summary: str, attention: str, sizes: dict[
                 "separable": _SEPARABLE,
                 "stochastic_depth": _STOCHASTIC,
                 **sizes,
-                "dropout": Option(0.2, _DROPOUT),
+                "dropout": _share(0.2),
             },
         )
     )
 
 
-_WIDTH = Option(32, "Channels of the first stage; each stage doubles them.")
+_WIDTH = Option(32, "Channels of the first stage; each stage doubles them.", at_least=1, at_most=512)
 _deep_v2(
     "resnet",
     "ResNet",
     "Pre-activation residual stages (identity mappings).",
     "se",
-    {"width": _WIDTH, "depth": Option(2, "Residual units per stage.")},
+    {"width": _WIDTH, "depth": Option(2, "Residual units per stage.", at_least=1, at_most=64)},
 )
 _deep_v2(
     "densenet",
     "DenseNet",
     "Dense blocks: every layer sees all maps before it.",
     "se",
-    {"growth": Option(16, "Maps that each layer adds."), "depth": Option(4, "Layers per block.")},
+    {
+        "growth": Option(16, "Maps that each layer adds.", at_least=1, at_most=256),
+        "depth": Option(4, "Layers per block.", at_least=1, at_most=64),
+    },
 )
 _deep_v2(
     "hybrid",
@@ -115,8 +124,8 @@ _deep_v2(
     "cbam",
     {
         "width": _WIDTH,
-        "growth": Option(12, "Maps that each unit appends."),
-        "depth": Option(2, "Units per stage."),
+        "growth": Option(12, "Maps that each unit appends.", at_least=1, at_most=256),
+        "depth": Option(2, "Units per stage.", at_least=1, at_most=64),
     },
 )
 
@@ -160,7 +169,7 @@ def transfer_spec(backbone: str) -> ModelSpec:
             "pretrained": Option(True, "Start from ImageNet weights instead of random ones."),
             "weights": Option(None, "A safetensors file with the backbone's weights."),
             "head": Option("plain", "One linear layer, or the guide's two hidden ones.", ("plain", "guide")),
-            "dropout": Option(None, _DROPOUT + " None: 0.5 in the guide's head, 0 in the plain one.", kind=float),
+            "dropout": _share(None, _DROPOUT + " None: 0.5 in the guide's head, 0 in the plain one."),
         },
         channels=3,
         # All backbones shrink by 32: below 64 pixels nothing but one cell would be left.
@@ -187,23 +196,44 @@ register(
             "hog": Option(
                 None, "Histograms of oriented gradients (Dalal & Triggs 2005); none: not of colour pictures.", kind=bool
             ),
-            "hog_orientations": Option(9, "Orientation bins."),
-            "hog_cell": Option(0, "Pixels per cell's side; 0: a quarter of a small image, an eighth of a large one."),
-            "hog_block": Option(2, "Cells per block's side."),
+            "hog_orientations": Option(9, "Orientation bins.", at_least=2, at_most=180),
+            "hog_cell": Option(
+                0,
+                "Pixels per cell's side; 0: a quarter of a small image, an eighth of a large one.",
+                at_least=0,
+                at_most=26,
+            ),
+            "hog_block": Option(2, "Cells per block's side.", at_least=1, at_most=16),
             "lbp": Option(True, "Uniform rotation-invariant local binary patterns (Ojala et al. 2002)."),
-            "lbp_radius": Option(1, "Pixels between a pixel and its neighbours."),
-            "lbp_points": Option(8, "Neighbours compared."),
-            "lbp_grid": Option(0, "Histograms per side of the image; 0: 4 of colour pictures, 2 of others."),
+            "lbp_radius": Option(1, "Pixels between a pixel and its neighbours.", at_least=1, at_most=32),
+            "lbp_points": Option(8, "Neighbours compared.", at_least=4, at_most=24),
+            "lbp_grid": Option(
+                0, "Histograms per side of the image; 0: 4 of colour pictures, 2 of others.", at_least=0, at_most=32
+            ),
             "colour": Option(True, "Histograms of hue, saturation and value, or of grey levels."),
-            "colour_bins": Option(16, "Bins per channel."),
-            "colour_grid": Option(0, "Histograms per side of the image; 0: 4 of colour pictures, 1 of others."),
-            "resize_to": Option(64, "Larger images are shrunk to this side first."),
-            "penalty": Option(10.0, "SVMs and logistic regression: cost of an error; small: smoother."),
-            "gamma": Option(0.0, "rbf_svm: how near counts as similar; 0: 1 / (features x their variance)."),
-            "max_samples": Option(20_000, "rbf_svm: images to learn from; its time grows with their square."),
-            "trees": Option(200, "forest: number of trees."),
-            "depth": Option(18, "forest: deepest tree."),
-            "leaf": Option(2, "forest: fewest images in a leaf."),
+            "colour_bins": Option(16, "Bins per channel.", at_least=2, at_most=256),
+            "colour_grid": Option(
+                0, "Histograms per side of the image; 0: 4 of colour pictures, 1 of others.", at_least=0, at_most=32
+            ),
+            "resize_to": Option(64, "Larger images are shrunk to this side first.", at_least=8, at_most=4096),
+            "penalty": Option(
+                10.0, "SVMs and logistic regression: cost of an error; small: smoother.", more_than=0, at_most=1_000_000
+            ),
+            "gamma": Option(
+                0.0,
+                "rbf_svm: how near counts as similar; 0: 1 / (features x their variance).",
+                at_least=0,
+                at_most=1_000,
+            ),
+            "max_samples": Option(
+                20_000,
+                "rbf_svm: images to learn from; its time grows with their square.",
+                at_least=1,
+                at_most=1_000_000,
+            ),
+            "trees": Option(200, "forest: number of trees.", at_least=1, at_most=10_000),
+            "depth": Option(18, "forest: deepest tree.", at_least=1, at_most=100),
+            "leaf": Option(2, "forest: fewest images in a leaf.", at_least=1, at_most=100_000),
         },
     )
 )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from inksight.config import convert
+from inksight.config import check_value, convert
 from inksight.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ class Option:
     help: str
     choices: tuple[str, ...] | None = None
     kind: type | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    more_than: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,21 +66,18 @@ class ModelSpec:
         return {name: option.default for name, option in self.options.items()}
 
     def resolve(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all options with `options` over the defaults; raises UsageError for a wrong name, type or choice."""
+        """Return all options with `options` over the defaults; raises UsageError for a wrong name or value."""
         values = self.defaults()
         for name, value in options.items():
             if name not in self.options:
                 raise unknown("option", name, self.options, option=f"model {self.name}")
             option = self.options[name]
             kind = option.kind or type(option.default)
-            if value is None or kind is type(None):
-                values[name] = value
-                continue
-            values[name] = convert(value, kind | None if option.default is None else kind, f"model option {name}")
-            if option.choices is not None and values[name] not in (*option.choices, option.default):
-                raise UsageError(
-                    f"model option {name}: {value!r} is not valid", hint=f"Choose one of: {', '.join(option.choices)}"
-                )
+            if value is not None and kind is not type(None):
+                value = convert(value, kind | None if option.default is None else kind, f"model option {name}")
+            if value is not None:
+                check_value(value, vars(option), f"model option {name}")
+            values[name] = value
         return values
 
 

@@ -61,3 +61,28 @@ def test_an_option_that_the_model_decides_is_still_checked() -> None:
     assert models.get("transfer/resnet18").resolve({"dropout": "0.3"})["dropout"] == 0.3
     with pytest.raises(UsageError, match="classifier"):
         spec.resolve({"classifier": "tree"})
+
+
+def numbers(name: str) -> dict[str, models.Option]:
+    options = models.get(name).options
+    return {key: option for key, option in options.items() if (option.kind or type(option.default)) in (int, float)}
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_numbers_out_of_range_are_named(name: str) -> None:
+    for key, option in numbers(name).items():
+        least = option.more_than if option.at_least is None else option.at_least
+        assert least is not None
+        assert option.at_most is not None
+        for bound, wrong, word in ((least, least - 1, "small"), (option.at_most, option.at_most + 1, "large")):
+            with pytest.raises(UsageError, match=rf"model option {key}: {wrong}\S* is too {word}") as caught:
+                models.get(name).resolve({key: str(wrong)})
+            assert str(bound) in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["deep_v2/resnet", "deep_v2/densenet", "deep_v2/hybrid", "shallow"])
+@pytest.mark.parametrize("shape", [(28, 28), (64, 64, 3)])
+def test_the_smallest_numbers_build(name: str, shape: tuple[int, ...]) -> None:
+    least = {key: option.at_least for key, option in numbers(name).items() if option.at_least is not None}
+    net = models.create(name, num_classes=3, image_shape=shape, **least).eval()
+    assert net(torch.rand(2, shape[2] if len(shape) == 3 else 1, *shape[:2])).shape == (2, 3)
