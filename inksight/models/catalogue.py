@@ -152,6 +152,8 @@ def transfer_spec(backbone: str) -> ModelSpec:
     """Return the entry of `transfer/<backbone>`; only names that are not in BACKBONES need timm (and torch)."""
     timm_name = BACKBONES.get(backbone, backbone)
     mean, std = _HALF if "_lite" in timm_name else _IMAGENET
+    # All plain names shrink by 32: below 64 pixels nothing but one cell would be left.
+    input_size, min_size = None, 64
     if backbone not in BACKBONES:
         from inksight.models.timm_import import import_timm
 
@@ -159,6 +161,9 @@ def transfer_spec(backbone: str) -> ModelSpec:
         if config is None:
             raise unknown("backbone", backbone, [*BACKBONES, *import_timm().list_models()], option="--backbone")
         mean, std = tuple(config.mean), tuple(config.std)
+        if config.fixed_input_size:
+            input_size = (int(config.input_size[1]), int(config.input_size[2]))
+        min_size = max(min_size, *(config.min_input_size or [0]))
     return ModelSpec(
         name=f"transfer/{backbone}",
         family="transfer",
@@ -171,9 +176,9 @@ def transfer_spec(backbone: str) -> ModelSpec:
             "head": Option("plain", "One linear layer, or the guide's two hidden ones.", ("plain", "guide")),
             "dropout": _share(None, _DROPOUT + " None: 0.5 in the guide's head, 0 in the plain one."),
         },
+        input_size=input_size,
         channels=3,
-        # All backbones shrink by 32: below 64 pixels nothing but one cell would be left.
-        min_size=64,
+        min_size=min_size,
         mean=mean,
         std=std,
     )

