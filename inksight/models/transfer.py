@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import importlib
 import socket
+import urllib.request
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -216,21 +217,34 @@ def _packaged_weights(timm_name: str, timm: Any) -> dict[str, Tensor]:
 def _from_hub(timm: Any, timm_name: str) -> nn.Module:
     """Return the backbone with timm's weights, from its cache or by download."""
     import huggingface_hub.constants as hub
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # its client's, httpx or another
 
-    host = urlsplit(hub.ENDPOINT)
-    try:
-        socket.create_connection((host.hostname or "", host.port or 443), timeout=5).close()
-    except OSError:
-        # Without this the hub's client retries for 46 s before it looks at its cache.
+    if not _answers(hub.ENDPOINT):
+        # Without this the hub's client retries for a minute before it looks at its cache.
         hub.HF_HUB_OFFLINE = True
     try:
         made: nn.Module = timm.create_model(timm_name, pretrained=True, num_classes=0)
-    except OSError as error:
+    except (OSError, HTTPError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DownloadError(
-            f"the ImageNet weights of {timm_name} could not be had from {hub.ENDPOINT}: {str(error).splitlines()[0]}",
+            f"the ImageNet weights of {timm_name} could not be had from {hub.ENDPOINT}: {reason}",
             hint="Use --weights FILE (safetensors), --no-pretrained, or --backbone efficientnet_lite0, whose weights"
             " come with a package.",
         ) from None
     except RuntimeError as error:
         raise UsageError(f"timm has no pretrained weights for {timm_name}: {error}", hint="Use --weights.") from None
     return made
+
+
+def _answers(address: str) -> bool:
+    """Return whether something listens at a URL's host, or at the proxy that leads there."""
+    url, proxies = urlsplit(address), urllib.request.getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if proxy and not urllib.request.proxy_bypass(url.hostname or ""):
+        url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    try:
+        port = url.port or {"http": 80, "https": 443}.get(url.scheme, 1080)
+        socket.create_connection((url.hostname or "", port), timeout=5).close()
+    except (OSError, ValueError):  # ValueError: its port is none
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from inksight.errors import DownloadError, MissingPartError, NotFoundError, Usag
 from inksight.models.catalogue import BACKBONES
 from inksight.models.preprocess import Preprocess
 from inksight.models.timm_import import import_timm
+from inksight.models.transfer import _from_hub
 
 LITE = "transfer/efficientnet_lite0"
 
@@ -107,11 +109,56 @@ def test_without_a_network_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch,
     import huggingface_hub.constants as hub
 
     monkeypatch.setattr("socket.create_connection", refuse)
+    monkeypatch.setattr("urllib.request.getproxies", dict)
     monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(hub, "HF_HUB_OFFLINE", False)
     with pytest.raises(DownloadError) as error:
         create("transfer/resnet18")
     assert "--weights" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("variables", "asked"),
+    [
+        ({"https_proxy": "http://user:word@proxy.example:3128"}, ("proxy.example", 3128)),
+        ({"all_proxy": "proxy.example"}, ("proxy.example", 80)),
+        ({"http_proxy": "http://proxy.example:3128"}, ("hub.example", 443)),
+        ({"https_proxy": "http://proxy.example:3128", "no_proxy": "hub.example"}, ("hub.example", 443)),
+        ({}, ("hub.example", 443)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("answers", [True, False])
+def test_behind_a_proxy_the_proxy_must_answer(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], asked: tuple[str, int], answers: bool
+) -> None:
+    import huggingface_hub.constants as hub
+
+    def connect(address: tuple[str, int], **options: Any) -> socket.socket:
+        if address == asked and answers:
+            return socket.socket()
+        raise OSError("no route")
+
+    monkeypatch.setattr("socket.create_connection", connect)
+    monkeypatch.setattr(import_timm(), "create_model", lambda *args, **options: torch.nn.Flatten())
+    monkeypatch.setattr(hub, "ENDPOINT", "https://hub.example")
+    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", False)
+    for name in ("https_proxy", "http_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.setenv(name, variables.get(name, ""))
+    _from_hub(import_timm(), "resnet18")
+    assert hub.HF_HUB_OFFLINE is not answers
+
+
+def test_a_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+
+    def refuse(name: str, **options: Any) -> None:
+        raise HTTPError("407 Proxy Authentication Required")
+
+    monkeypatch.setattr("socket.create_connection", lambda address, **options: socket.socket())
+    monkeypatch.setattr(import_timm(), "create_model", refuse)
+    with pytest.raises(DownloadError, match="Proxy Authentication Required"):
+        create("transfer/resnet18")
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
