@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 
 from inksight.cli.options import settings_options
 from inksight.cli.output import JsonFlag, print_json
+from inksight.config import option_name, type_hints
 from inksight.errors import UsageError
 from inksight.settings import TrainSettings
 
@@ -74,7 +76,7 @@ def train(
     except TrainingInterrupted as stop:
         if os.environ.get("RANK", "0") != "0":
             raise typer.Exit(130) from None  # torchrun starts several processes on one terminal; the first one tells
-        raise KeyboardInterrupt(how_to_go_on(data, stop.folder)) from None
+        raise KeyboardInterrupt(how_to_go_on(data, stop.folder, config, options)) from None
     if not run.leads:
         return
     if as_json:
@@ -96,9 +98,22 @@ def train(
     print(f"         inksight predict {bundle} FILE...")
 
 
-def how_to_go_on(data: str, folder: str) -> str:
-    """Return the command that resumes a stopped training, as a sentence."""
-    return f"Go on with: {shlex.join(['inksight', 'train', data, '--run-dir', folder, '--resume'])}"
+def how_to_go_on(data: str, folder: str, config: Path | None = None, options: Mapping[str, Any] | None = None) -> str:
+    """Return the command that resumes a stopped training, as a sentence.
+
+    The run knows its settings. The file is needed to find the same data again; then so are the `options` that may
+    stand against what it says of training.
+    """
+    words = ["inksight", "train", data, "--run-dir", folder, "--resume"]
+    if config is not None:
+        words += ["--config", str(config)]
+        hints = type_hints(TrainSettings)
+        for name, value in (options or {}).items():
+            if hints[name] is bool:
+                words.append(option_name(name if value else f"no_{name}"))
+            else:
+                words += [option_name(name), str(value)]
+    return f"Go on with: {shlex.join(words)}"
 
 
 def _model_name(model: str | None, backbone: str | None) -> str | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from inksight.cli import app
@@ -54,6 +57,32 @@ def test_of_several_processes_on_a_terminal_one_says_that_it_stopped(
     result = CliRunner().invoke(app, ["train", str(data), *OPTIONS])
     assert result.exit_code == 130
     assert result.stderr.count("Interrupted. Go on with: ") == lines
+
+
+def test_a_stopped_training_on_photos_that_a_file_prepared_goes_on_as_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    for kind in ("bright", "dark"):
+        (tmp_path / "photos" / kind).mkdir(parents=True)
+        for number in range(12):
+            pixels = random.integers(0, 100, (40, 40, 3)) + (150 if kind == "bright" else 0)
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "photos" / kind / f"{number}.png")
+    config = tmp_path / "my settings.toml"
+    config.write_text("[prepare]\nimage_size = 16\n[train]\nepochs = 9\ntensorboard = true\nflip = true\n")
+
+    def ctrl_c(*rest: object) -> None:
+        raise KeyboardInterrupt
+
+    words = ["train", str(tmp_path / "photos"), *OPTIONS, "--flip", "false", "--config", str(config)]
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "_judge_and_save", ctrl_c)
+        stopped = CliRunner().invoke(app, words)
+    assert stopped.exit_code == 130
+    printed = shlex.split(stopped.stderr.splitlines()[-1].partition(": inksight ")[2])
+    assert printed[printed.index("--config") + 1] == str(config)
+    resumed = CliRunner().invoke(app, [*printed, "--json"], catch_exceptions=False)
+    assert len(json.loads(resumed.stdout)["history"]) == 2
 
 
 def test_json_is_one_document(data: Path) -> None:
