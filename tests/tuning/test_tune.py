@@ -324,10 +324,9 @@ def test_a_classical_model_is_measured_after_its_fit(dataset: Path, home: Path) 
     space = home / "presets" / "tune-shallow.toml"
     space.parent.mkdir()
     space.write_text('[space]\n"model.classifier" = {choices = ["rbf_svm"]}\n')
-    found = tune(dataset, model="shallow", trials=1, objective=["accuracy", "parameters", "latency"])
+    found = tune(dataset, model="shallow", trials=1, objective=["accuracy", "parameters"])
     fresh = models.parameter_count(models.create("shallow", num_classes=2, image_shape=(28, 28), classifier="rbf_svm"))
     assert found.best.values[1] > 3 * fresh, "before the fit it has one support vector"
-    assert found.best.values[2] > 0
 
 
 def test_what_is_measured_is_what_was_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
