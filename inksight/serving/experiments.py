@@ -24,10 +24,9 @@ from sqlalchemy import select, update
 from inksight.errors import GateError, InksightError, UnavailableError
 from inksight.evaluation.sequential import Counts, Trial
 from inksight.registry import notes
-from inksight.registry.versions import CHAMPION, parse
 from inksight.serving.live import LiveModel
 from inksight.serving.logs import log
-from inksight.serving.sources import load_version
+from inksight.serving.sources import followed_alias, load_version
 
 if TYPE_CHECKING:
     from inksight.serving.journal import Journal
@@ -190,16 +189,14 @@ class Experiments:
 
         The moves tell, not what is live here: this worker may be the last to follow.
         """
-        if live.release is None:
-            return False
-        _, alias, number = parse(live.reference)
-        if number is not None:
+        alias = followed_alias(live)
+        if alias is None:
             return False
         move, version = self._storage.tables.Move, self._storage.tables.VersionRow
         query = (
             select(move.id)
             .join(version, version.id == move.from_id)
-            .where(move.model == row.model, move.alias == (alias or CHAMPION), move.at >= row.started_at)
+            .where(move.model == row.model, move.alias == alias, move.at >= row.started_at)
             .where(version.number == row.champion)
         )
         with self._storage.database.read() as session:
@@ -239,9 +236,12 @@ class Experiments:
                 self._promote(running)
 
     def _promote(self, running: Running) -> None:
+        alias = followed_alias(self._models.get(running.model))
+        if alias is None:  # served as a fixed version since the experiment began
+            return
         note = notes.write("experiment", number=running.id)
         try:
-            self._storage.registry.promote(running.model, running.candidate, note=note)
+            self._storage.registry.promote(running.model, running.candidate, alias=alias, note=note)
         except GateError as error:
             log("a gate refused the winner", level=logging.WARNING, experiment=running.id, **error.as_dict())
             return

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from inksight.bundle import loading
 from inksight.errors import NotFoundError, UnavailableError, UsageError
+from inksight.registry.versions import CHAMPION, Version, parse
 from inksight.serving.live import Classifier, LiveModel, bring_up
 from inksight.serving.storage import Storage
-
-if TYPE_CHECKING:
-    from inksight.registry.versions import Version
 
 
 def load_model(storage: Storage, wanted: str | Classifier) -> LiveModel:
@@ -57,9 +55,17 @@ def find_version(storage: Storage, reference: str, otherwise: NotFoundError | No
         raise NotFoundError(otherwise.message, hint=f"{otherwise.hint} {near}".strip()) from None
 
 
+def followed_alias(live: LiveModel) -> str | None:
+    """Return the alias that a live model follows; None where it is a fixed version or not of the registry."""
+    if live.release is None:
+        return None
+    _, alias, number = parse(live.reference)
+    return None if number is not None else alias or CHAMPION
+
+
 def moved_to(storage: Storage, live: LiveModel) -> Version | None:
     """Return the version that a live model's alias points at now, when it is another one than is live."""
-    if not live.reference or live.release is None or ":" in live.reference:
+    if followed_alias(live) is None:
         return None
     with suppress(NotFoundError, UnavailableError):
         version = storage.registry.find(live.reference)

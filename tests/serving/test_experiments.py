@@ -127,6 +127,26 @@ def test_a_winner_is_promoted_only_when_asked_for(doodle: TestClient, auto: bool
     wait_for(lambda: {ask(doodle)["model"]["version"] for _ in range(20)} == {expected})
 
 
+def test_a_winner_takes_over_the_alias_that_is_served(two_versions: registry.Registry) -> None:  # noqa: F811
+    two_versions.promote("doodle", 1, alias="staging", force=True)
+    headers = bearer("experiments")
+    with TestClient(create_app(ServeSettings(follow_seconds=0.2), models=["doodle@staging"])) as client:
+        number = start(ready(client), headers, auto_promote=True).json()["id"]
+        feed(client, {"champion": 0.1, "candidate": 0.95}, 80)
+        wait_for(lambda: client.get(f"/v1/experiments/{number}", headers=headers).json()["state"] == "promoted")
+        wait_for(lambda: ask(client)["model"]["version"] == "2")
+    assert two_versions.find("doodle@champion").number == 1, "nobody asked for it to move"
+
+
+def test_a_fixed_version_gives_way_to_no_winner(two_versions: registry.Registry) -> None:  # noqa: F811
+    headers = bearer("experiments")
+    with TestClient(create_app(models=["doodle:1"])) as client:
+        refused = check_error(start(ready(client), headers, auto_promote=True), 409)
+        assert "'doodle:1'" in refused["message"]
+        assert "doodle@ALIAS" in refused["hint"]
+        assert start(client, headers).status_code == 201
+
+
 def test_a_visitor_counts_once(doodle: TestClient) -> None:
     headers = bearer("experiments")
     number = start(doodle, headers).json()["id"]

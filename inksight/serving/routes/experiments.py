@@ -16,6 +16,7 @@ from inksight.serving.admin import requires
 from inksight.serving.replay import replay
 from inksight.serving.schemas import Shape
 from inksight.serving.services import Services, services
+from inksight.serving.sources import followed_alias
 from inksight.serving.tokens import Holder
 
 router = APIRouter(prefix="/v1", tags=["experiments"])
@@ -110,6 +111,11 @@ def _start(shared: Services, wanted: NewExperiment, holder: Holder) -> str:
     live = shared.models.get(wanted.model)
     if live.release is None:
         raise ConflictError(f"{live.name!r} is not served from the registry", hint="Register it: inksight models push.")
+    if wanted.auto_promote and followed_alias(live) is None:
+        raise ConflictError(
+            f"{live.reference!r} is a fixed version, so a winner could not take its place",
+            hint=f"Serve {live.name} or {live.name}@ALIAS, or leave auto_promote out.",
+        )
     if not shared.settings.log_predictions:
         raise ConflictError("predictions are not logged, so nothing could be learnt", hint="Serve --log-predictions.")
     if str(shared.storage.registry.find(live.reference).number) != live.version:
