@@ -249,8 +249,8 @@ class Job(Base):
 class Experiment(Base):
     """A candidate beside a live version: a split of the visitors (A/B), or a shadow that answers nobody.
 
-    States: running -> promoted, rolled back (it did harm), better (it won and was left to people), overtaken (its
-    champion was replaced) or stopped (by hand).
+    States: running -> better (it won), rolled back (it did harm), overtaken (its champion was replaced) or stopped (by
+    hand). With `auto_promote`, better -> promoted, refused (the verdict has the gate's error) or overtaken.
     """
 
     __tablename__ = "experiments"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 
-from inksight.errors import GateError, InksightError, UnavailableError
+from inksight.errors import ConflictError, GateError, InksightError, NotFoundError, UnavailableError
 from inksight.evaluation.sequential import Counts, Trial
 from inksight.registry import notes
 from inksight.serving.live import LiveModel
@@ -117,7 +117,7 @@ class Experiments:
         self._journal.record(shadow, 0.0, extra)
 
     async def refresh(self) -> None:
-        """Read what runs, drop the candidates of experiments that ended, load new ones, and decide."""
+        """Read what runs, drop the candidates of experiments that ended, load new ones, decide, and promote."""
         async with self._lock:  # else the follower and a route load a candidate each, and one is never freed
             rows = {row.id: row for row in await asyncio.to_thread(self._read)}
             for running in list(self._running.values()):
@@ -131,6 +131,7 @@ class Experiments:
             for running in list(self._running.values()):
                 if running.mode == "split":
                     await asyncio.to_thread(self._decide, running)
+            await asyncio.to_thread(self._promote_winners)
 
     async def stop(self) -> None:
         """Let shadows finish and free the candidates."""
@@ -190,21 +191,25 @@ class Experiments:
         The moves tell, not what is live here: this worker may be the last to follow.
         """
         alias = followed_alias(live)
-        if alias is None:
+        if alias is None or self._left_for(row, alias) is None:
             return False
-        move, version = self._storage.tables.Move, self._storage.tables.VersionRow
-        query = (
-            select(move.id)
-            .join(version, version.id == move.from_id)
-            .where(move.model == row.model, move.alias == alias, move.at >= row.started_at)
-            .where(version.number == row.champion)
-        )
-        with self._storage.database.read() as session:
-            if session.scalars(query.limit(1)).first() is None:
-                return False
         if self.end(row.id, "overtaken", self.results(row)):
             log("the champion of an experiment was replaced", experiment=row.id, model=row.model, champion=row.champion)
         return True
+
+    def _left_for(self, row: Any, alias: str) -> int | None:
+        """Return the version for which an alias left the champion of an experiment, None while it has not."""
+        move, version = self._storage.tables.Move, self._storage.tables.VersionRow
+        query = (
+            select(move.to_id)
+            .join(version, version.id == move.from_id)
+            .where(move.model == row.model, move.alias == alias, move.at >= row.started_at)
+            .where(version.number == row.champion)
+            .order_by(move.id)
+        )
+        with self._storage.database.read() as session:
+            target = session.scalars(query.limit(1)).first()
+            return None if target is None else session.get_one(version, target).number
 
     async def _start(self, row: Any) -> Running | None:
         storage = self._storage
@@ -232,20 +237,35 @@ class Experiments:
                 log("the candidate did harm and was stopped", level=logging.WARNING, experiment=running.id, **verdict)
         elif verdict["decision"] == "promote" and self.end(running.id, "better", verdict):
             log("the candidate is better", experiment=running.id, **verdict)
-            if running.auto_promote:
-                self._promote(running)
 
-    def _promote(self, running: Running) -> None:
-        alias = followed_alias(self._models.get(running.model))
-        if alias is None:  # served as a fixed version since the experiment began
+    def _promote_winners(self) -> None:
+        """Promote what won and is to be promoted; tried at every look, as a server may be away and a worker die."""
+        aliases = {live.name: alias for live in self._models.all() if (alias := followed_alias(live)) is not None}
+        table = self._storage.tables.Experiment
+        query = select(table).where(table.state == "better", table.auto_promote, table.model.in_(aliases))
+        with self._storage.database.read() as session:
+            rows = list(session.scalars(query))
+        for row in rows:
+            self._promote(row, aliases[row.model])
+
+    def _promote(self, row: Any, alias: str) -> None:
+        left_for = self._left_for(row, alias)
+        if left_for is not None:
+            # By a worker that died before it could say so, or by people; whatever they did since then stands.
+            state = "promoted" if left_for == row.candidate else "overtaken"
+            self.end(row.id, state, None, before="better")
             return
-        note = notes.write("experiment", number=running.id)
+        note = notes.write("experiment", number=row.id)
         try:
-            self._storage.registry.promote(running.model, running.candidate, alias=alias, note=note)
-        except GateError as error:
-            log("a gate refused the winner", level=logging.WARNING, experiment=running.id, **error.as_dict())
-            return
-        self.end(running.id, "promoted", None, before="better")
+            self._storage.registry.promote(row.model, row.candidate, alias=alias, note=note)
+        except (GateError, NotFoundError, ConflictError) as error:
+            # The gates have spoken, or the version was cleaned away: another try would end the same way.
+            if self.end(row.id, "refused", {**row.verdict, **error.as_dict()}, before="better"):
+                log("the winner was refused", level=logging.WARNING, experiment=row.id, **error.as_dict())
+        except (InksightError, OSError) as error:
+            log("a winner cannot be promoted now", level=logging.WARNING, experiment=row.id, reason=str(error))
+        else:
+            self.end(row.id, "promoted", None, before="better")
 
     def end(self, number: str, state: str, verdict: dict[str, Any] | None, *, before: str = "running") -> bool:
         """Move an experiment on; False when another process was faster."""
