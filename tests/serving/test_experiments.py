@@ -225,6 +225,31 @@ def test_a_visitor_counts_once(doodle: TestClient) -> None:
     assert results()["champion"]["total"] + results()["candidate"]["total"] == 1
 
 
+def test_people_may_say_what_only_the_candidate_knows(
+    doodle: TestClient,
+    two_versions: registry.Registry,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    classes = [*two_versions.find("doodle").description["classes"], "zebra"]
+    two_versions.register(make_bundle(tmp_path / "more", classes=classes[1:]), "doodle")
+    start(doodle, bearer("experiments"), candidate=3)
+    answers = {answer["model"]["version"]: answer for answer in (ask(doodle, f"visitor-{n}") for n in range(30))}
+
+    def tell(version: str, label: str) -> Any:
+        answer = answers[version]
+        correct = label == answer["predictions"][0]["label"]
+        return doodle.post("/v1/feedback", json={"prediction_id": answer["id"], "label": label, "correct": correct})
+
+    assert answers["3"]["predictions"][0]["label"] == "zebra"
+    assert tell("3", "zebra").status_code == 201
+    assert tell("3", classes[1]).status_code == 201
+    assert tell("3", classes[0]).status_code == 201, "the page offers the labels of the version that is live"
+    assert "zebra" in check_error(tell("1", "zebra"), 422)["message"]
+    two_versions.promote("doodle", 3, force=True)
+    wait_for(lambda: ask(doodle)["model"]["version"] == "3")
+    assert tell("1", classes[0]).status_code == 201, "that version knew it"
+
+
 def test_a_shadow_answers_nobody(doodle: TestClient) -> None:
     headers = bearer("experiments")
     number = start(doodle, headers, mode="shadow").json()["id"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -11,6 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from inksight.errors import ConflictError, NotFoundError, UsageError, nearest
+from inksight.serving.live import LiveModel
 from inksight.serving.schemas import Shape
 from inksight.serving.services import Services, services
 
@@ -54,17 +56,35 @@ async def feedback(request: Request, said: Feedback) -> FeedbackResponse:
             f"and the label is {label!r}",
             hint="Leave the label out, or correct the flag.",
         )
-    _check_label(shared, prediction["model"], label)
+    if label != prediction["label"]:
+        await asyncio.to_thread(_check_label, shared, prediction, label)
     number = await asyncio.to_thread(_note, shared, prediction, label, said.correct)
     return FeedbackResponse(id=number, prediction_id=said.prediction_id, label=label, state="pending")
 
 
-def _check_label(shared: Services, model: str, label: str) -> None:
-    classes = shared.models.get(model).classes
-    if label not in classes:
-        close = nearest(label, classes)
+def _check_label(shared: Services, prediction: dict[str, Any], label: str) -> None:
+    """Raise UsageError for a label that neither the live version has nor the one that answered.
+
+    They differ in an experiment and after the alias has moved; people choose from the live one's labels all the same.
+    """
+    live = shared.models.get(prediction["model"])
+    if label in live.classes:
+        return
+    answered = _classes_of(shared, live, prediction["version"])
+    if label not in answered:
+        close = nearest(label, dict.fromkeys([*live.classes, *answered]))
         hint = f"Did you mean {', '.join(close)}?" if close else "GET /v1/classes lists the labels."
-        raise UsageError(f"the model {model!r} has no label {label!r}", hint=hint)
+        raise UsageError(f"the model {live.name!r} has no label {label!r}", hint=hint)
+
+
+def _classes_of(shared: Services, live: LiveModel, version: str) -> list[str]:
+    """Return the labels of another version of a model; none where the registry does not know it."""
+    if version == live.version or live.release is None:
+        return []
+    with suppress(UsageError):  # it was cleaned away, or served from elsewhere
+        classes: list[str] = shared.storage.registry.find(f"{live.name}:{version}").description["classes"]
+        return classes
+    return []
 
 
 async def _find(shared: Services, prediction_id: str) -> dict[str, Any]:
