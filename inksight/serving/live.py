@@ -24,9 +24,9 @@ class Classifier(Answering, Protocol):
     description: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LiveModel:
-    """A tested model under its name and version.
+    """A tested model under its name and version, equal to no other.
 
     `seconds` is what one image takes, `reference` how the model was asked for, `release` gives the registry's version
     free once the model is no longer live.

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary, proxy
 
 import numpy as np
 import numpy.typing as npt
@@ -36,9 +37,6 @@ INLINE_SECONDS = 0.001
 
 LONG_DRAWING = 2_000
 """Points from which simplifying a drawing is left to a thread, so that it does not hold up the other requests."""
-
-BATCHERS = 64
-"""Most versions whose queues are remembered; more than a service has live at once."""
 
 Image = npt.NDArray[np.uint8]
 T = TypeVar("T")
@@ -82,7 +80,10 @@ class Predictor:
         self.models = models
         self._settings = settings
         self._on_batch = on_batch
-        self._batchers: dict[tuple[str, str], tuple[LiveModel, Batcher[StrokeInput | Image, tuple[Image, Any]]]] = {}
+        # A queue goes with its model: whoever answers with that, or waits for its answer, holds it.
+        self._batchers: WeakKeyDictionary[LiveModel, Batcher[StrokeInput | Image, tuple[Image, Any]]] = (
+            WeakKeyDictionary()
+        )
         # Two threads: decoding is CPU work, and more of it at once would only starve the event loop.
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="read")
         self._reading = 0
@@ -140,21 +141,16 @@ class Predictor:
             self._reading -= 1
 
     def _batcher(self, model: LiveModel) -> Batcher[StrokeInput | Image, tuple[Image, Any]]:
-        key = (model.name, model.version)
-        known = self._batchers.get(key)
-        if known is None or known[0] is not model:
-            batcher = Batcher(
-                partial(run_batch, model),
+        batcher = self._batchers.get(model)
+        if batcher is None:
+            batcher = self._batchers[model] = Batcher(
+                partial(run_batch, proxy(model)),
                 size=self._settings.batch_size,
                 limit=self._settings.queue_limit,
                 executor=None if model.seconds < INLINE_SECONDS else self._runners,
                 on_batch=self._on_batch,
             )
-            while len(self._batchers) >= BATCHERS:
-                # The one that was made first: its model was replaced long ago, or gets a new batcher when asked again.
-                del self._batchers[next(iter(self._batchers))]
-            known = self._batchers[key] = (model, batcher)
-        return known[1]
+        return batcher
 
 
 def read_picture(data: bytes, model: LiveModel, max_pixels: int) -> Image:

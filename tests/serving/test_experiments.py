@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
 from fastapi import FastAPI
@@ -297,6 +299,28 @@ def test_a_candidate_is_loaded_once(
     with two_versions.database.read() as session:
         held = session.scalars(select(VersionRow.number).join(LeaseRow, LeaseRow.version_id == VersionRow.id)).all()
     assert held == [1]
+
+
+def test_what_answers_no_more_is_freed(
+    doodle: TestClient,
+    two_versions: registry.Registry,  # noqa: F811
+) -> None:
+    headers = bearer("experiments")
+    number = start(doodle, headers, share=0.9).json()["id"]
+    assert {ask(doodle)["model"]["version"] for _ in range(40)} == {"1", "2"}
+    services = shared(doodle)
+    champion = ref(services.models.get().classifier)
+    candidate = ref(services.experiments._running["doodle"].live.classifier)
+    gc.disable()  # a service lets it rest, and looks at nothing that was loaded at its start
+    try:
+        doodle.post(f"/v1/experiments/{number}/stop", headers=headers)
+        wait_for(lambda: candidate() is None)
+        assert champion() is not None
+        two_versions.promote("doodle", 2, force=True)
+        wait_for(lambda: champion() is None)
+    finally:
+        gc.enable()
+    assert ask(doodle)["model"]["version"] == "2"
 
 
 def test_a_candidate_that_cannot_be_had_for_a_while_stops_nothing(
