@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from inksight.cli.options import settings_options
 from inksight.cli.output import say
 from inksight.config import resolve
+from inksight.errors import InksightError
 from inksight.settings import ServeSettings
 
 
@@ -28,8 +30,17 @@ def serve(
     """Serve models over HTTP, with a page to draw on."""
     settings = resolve(ServeSettings, file=config, options=options)
     from inksight import serving
+    from inksight.registry.loading import before_registered
     from inksight.serving.app import BUILT_IN
 
+    for name in models or []:
+        # The service starts without the database too, and tells by itself what is wrong with it.
+        with suppress(InksightError):
+            if (folder := before_registered(name)) is not None:
+                say(
+                    f"{name} is {folder}, not the registered model of that name. Promotions reach a service of "
+                    f"{name}@champion."
+                )
     serving.serve(
         models or [BUILT_IN],
         settings,

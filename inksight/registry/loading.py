@@ -6,14 +6,13 @@ or a run has the same name as a model.
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import make_url
-
 from inksight.bundle import loading
 from inksight.errors import NotFoundError, UsageError
+from inksight.registry.database import parse_url
 from inksight.registry.registry import Registry
 from inksight.registry.registry import open as open_registry
 from inksight.registry.versions import parse
@@ -51,6 +50,24 @@ def locate(path_or_name: str | Path) -> Path:
             return _resolve(registry, reference, error)
 
 
+def before_registered(name: str) -> Path | None:
+    """Return the path or run that a name means although the registry has a model of that name, else None."""
+    place = workspace()
+    if name in loading.BUILT_IN:
+        return None
+    try:
+        folder = loading.locate(name)
+        is_name = parse(name)[0] == name
+    except UsageError:  # there is no such folder, or its path names no model
+        return None
+    if not is_name or not _exists(place):
+        return None
+    with closing(open_registry(place)) as registry, suppress(NotFoundError):
+        registry.find(name)
+        return folder
+    return None
+
+
 def _resolve(registry: Registry, reference: str, not_local: NotFoundError) -> Path:
     try:
         return registry.resolve(reference)
@@ -70,5 +87,5 @@ def _knows(registry: Registry, reference: str) -> bool:
 
 def _exists(place: Workspace) -> bool:
     """Whether there is a registry to ask: looking for a model must not make one."""
-    url = make_url(place.database_url)
+    url = parse_url(place.database_url)
     return url.drivername != "sqlite" or bool(url.database and Path(url.database).exists())

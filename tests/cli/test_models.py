@@ -9,7 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from inksight.cli import app
 from inksight.cli.models_clean import parse_age
 from inksight.errors import UsageError
 from tests.registry.made import make_bundle
@@ -53,7 +55,9 @@ def test_the_whole_life_of_a_model(tmp_path: Path) -> None:
     assert "Did you mean doodle" in inksight("models", "show", "dodle", code=2).stderr
 
 
-def test_pushing_says_what_the_name_means_where_a_run_has_it_too(tmp_path: Path, home: Path) -> None:
+def test_pushing_and_serving_say_what_a_name_means_that_a_run_has_too(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle = make_bundle(tmp_path / "made")
     assert "Let doodle mean it" in inksight("models", "push", str(bundle), "doodle").stdout
     run = home / "runs" / "doodle"
@@ -63,6 +67,13 @@ def test_pushing_says_what_the_name_means_where_a_run_has_it_too(tmp_path: Path,
     told = inksight("models", "push", "doodle", "doodle").stdout
     assert "Let doodle@champion mean it" in told
     assert f"doodle alone means {run / 'bundle'}, which comes first." in told
+    served: list[list[str]] = []
+    monkeypatch.setattr("inksight.serving.serve", lambda models, *_, **__: served.append(models))
+    said = [CliRunner().invoke(app, ["serve", *words]).stderr for words in (["doodle"], ["doodle@champion"], [])]
+    assert served == [["doodle"], ["doodle@champion"], ["doodles"]]
+    [line] = "".join(said).splitlines()
+    assert f"doodle is {run / 'bundle'}, not" in line
+    assert line.endswith("doodle@champion.")
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 
 from inksight.errors import NotFoundError
 from inksight.registry import Registry
-from inksight.registry.loading import locate
+from inksight.registry.loading import before_registered, locate
 from tests.registry.conftest import Make
 
 
@@ -31,12 +31,17 @@ def test_paths_and_runs_come_first(store: Registry, make: Make, home: Path) -> N
     make().rename(run / "bundle")
     assert locate("doodle") == run / "bundle"
     assert locate("doodle:1").parent == store.cache
+    assert before_registered("doodle") == run / "bundle"
+    assert [before_registered(name) for name in ("doodle:1", str(bundle), "doodles", "nothing", "a b c")] == [None] * 5
+    (home / "runs" / "alone").mkdir()
+    assert before_registered("alone") is None, "no registered model has that name"
 
 
 def test_looking_for_a_model_makes_no_registry(home: Path) -> None:
     for name in ("nothing", "nothing@champion", "nothing:1", "./nothing", "a b c"):
         with pytest.raises(NotFoundError, match="there is no model"):
             locate(name)
+        assert before_registered(name) is None
     assert list(home.iterdir()) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gc
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ from inksight.serving.sources import load_version
 from inksight.serving.storage import Storage
 from inksight.settings import ServeSettings
 from tests.registry.made import make_bundle
-from tests.serving.conftest import TALL_LEFT, ready
+from tests.serving.conftest import TALL_LEFT, HalvesClassifier, ready
 from tests.serving.test_admin import bearer, real_bundle, two_versions  # noqa: F401
 from tests.serving.test_feedback import wait_for
 from tests.serving.test_predict import check_error
@@ -385,6 +386,28 @@ def test_an_experiment_ends_with_its_champion(
     time.sleep(0.5)
     number = again["id"]
     assert found()["state"] == "running", "what other aliases mean concerns it not"
+
+
+def test_where_a_run_hides_a_registered_model(
+    two_versions: registry.Registry,  # noqa: F811
+    real_bundle: Path,  # noqa: F811
+    home: Path,
+) -> None:
+    run = home / "runs" / "doodle"
+    run.mkdir(parents=True)
+    (run / "settings.json").write_text("{}")
+    shutil.copytree(real_bundle, run / "bundle")
+    headers = bearer("experiments")
+    with TestClient(create_app(models=["doodle", HalvesClassifier()])) as client:
+        name = ready(client).get("/v1/models").json()["models"][0]["name"]
+        hint = "Register it: inksight models push."
+        assert check_error(start(client, headers, model="halves"), 409)["hint"] == hint
+        two_versions.register(real_bundle, name)
+        hint = f"It is registered: inksight models promote {name}:1, then inksight serve {name}@champion."
+        assert check_error(start(client, headers, model=name), 409)["hint"] == hint
+        two_versions.promote(name, 1, force=True)
+        hint = f"It is registered: inksight serve {name}@champion."
+        assert check_error(start(client, headers, model=name), 409)["hint"] == hint
 
 
 def test_wrong_experiments_are_refused(doodle: TestClient) -> None:

@@ -11,7 +11,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
 from sqlalchemy import select
 
-from inksight.errors import ConflictError, NotFoundError
+from inksight.errors import ConflictError, NotFoundError, UsageError
+from inksight.registry.versions import CHAMPION
 from inksight.serving.admin import requires
 from inksight.serving.replay import replay
 from inksight.serving.schemas import Shape
@@ -110,7 +111,7 @@ def replay_log(request: Request, name: str, wanted: ReplayRequest, holder: Logs)
 def _start(shared: Services, wanted: NewExperiment, holder: Holder) -> str:
     live = shared.models.get(wanted.model)
     if live.release is None:
-        raise ConflictError(f"{live.name!r} is not served from the registry", hint="Register it: inksight models push.")
+        raise ConflictError(f"{live.name!r} is not served from the registry", hint=_how_to_serve(shared, live.name))
     if wanted.auto_promote and followed_alias(live) is None:
         raise ConflictError(
             f"{live.reference!r} is a fixed version, so a winner could not take its place",
@@ -148,6 +149,15 @@ def _start(shared: Services, wanted: NewExperiment, holder: Holder) -> str:
         session.add(row)
         number: str = row.id
     return number
+
+
+def _how_to_serve(shared: Services, name: str) -> str:
+    try:
+        found = shared.storage.registry.find(name)
+    except UsageError:  # there is none of that name, or it can be none's
+        return "Register it: inksight models push."
+    first = "" if CHAMPION in found.aliases else f"inksight models promote {found.ref}, then "
+    return f"It is registered: {first}inksight serve {name}@champion."
 
 
 def _find(shared: Services, number: str) -> ExperimentItem:
