@@ -341,6 +341,21 @@ def test_a_candidate_that_cannot_be_had_for_a_while_stops_nothing(
     wait_for(lambda: "2" in {ask(doodle)["model"]["version"] for _ in range(20)})
 
 
+def test_the_version_that_answered_explains(doodle: TestClient) -> None:
+    start(doodle, bearer("experiments"))
+
+    def explain(headers: dict[str, str]) -> Any:
+        return doodle.post("/v1/explain", json={"strokes": TALL_LEFT}, headers=headers)
+
+    met = {name: ask(doodle, name)["model"] for name in (f"visitor-{n}" for n in range(12))}
+    assert {model["version"] for model in met.values()} == {"1", "2"}
+    assert all(explain({"X-Client-Id": name}).json()["model"] == model for name, model in met.items())
+    doodle.cookies.clear()
+    first = explain({})
+    assert "inksight_visitor" in first.headers["set-cookie"]
+    assert doodle.post("/v1/predict", json={"strokes": TALL_LEFT}).json()["model"] == first.json()["model"]
+
+
 @pytest.mark.parametrize(
     ("path", "body"), [("/predict", {"strokes": TALL_LEFT}), ("/batch_predict", {"inputs": [{"strokes": TALL_LEFT}]})]
 )

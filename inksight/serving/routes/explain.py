@@ -12,7 +12,7 @@ import io
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from inksight.errors import UsageError
@@ -20,6 +20,7 @@ from inksight.serving.errors import BusyError
 from inksight.serving.inputs import Blank, Picture, StrokeInput, read_one
 from inksight.serving.live import LiveModel
 from inksight.serving.predictor import read_picture
+from inksight.serving.routes.predict import deal, recognise
 from inksight.serving.schemas import PREDICT_INPUT, ModelName, Prediction, Shape
 from inksight.serving.services import services
 
@@ -47,12 +48,12 @@ class ExplainResponse(Shape):
 
 
 @router.post("/explain", openapi_extra=PREDICT_INPUT)
-async def explain(request: Request) -> ExplainResponse:
+async def explain(request: Request, response: Response) -> ExplainResponse:
     """Say which strokes mattered for the answer, or show where in the picture the model looked."""
     global _under_way
     shared = services(request)
     asked = await read_one(request)
-    model = shared.models.get(asked.model)
+    dealt = deal(request, shared, asked.model)  # what is explained is the answer that this visitor gets
     [source] = asked.sources
     if isinstance(source, UsageError):
         raise source
@@ -60,10 +61,11 @@ async def explain(request: Request) -> ExplainResponse:
         raise UsageError("the canvas is blank: there is nothing to explain", hint="Draw something first.")
     if _under_way >= WAITING:
         raise BusyError("too many explanations are under way", hint="Ask again in a moment.")
+    recognise(response, dealt)
     _under_way += 1
     try:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(_worker, _explained, source, model, shared.settings.max_pixels)
+        return await loop.run_in_executor(_worker, _explained, source, dealt.model, shared.settings.max_pixels)
     finally:
         _under_way -= 1
 

@@ -95,8 +95,13 @@ def elapsed(request: Request) -> float:
 
 
 def respond(value: Any, dealt: Dealt) -> Response:
-    """Return an answer as a response, with the cookie that keeps a new visitor of an experiment with one version."""
+    """Return an answer as a response that also tells a new visitor who it is."""
     response = Response(orjson.dumps(value), media_type="application/json")
+    recognise(response, dealt)
+    return response
+
+
+def recognise(response: Response, dealt: Dealt) -> None:
+    """Set the cookie that keeps a new visitor of an experiment with one version."""
     if dealt.new_visitor is not None:
         response.set_cookie(COOKIE, dealt.new_visitor, max_age=30 * 86_400, httponly=True, samesite="strict")
-    return response
