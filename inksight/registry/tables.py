@@ -299,7 +299,7 @@ class GameRound(Base):
     """One round: what is asked, when it began by the server's clock, and how it ended.
 
     States: open -> won or lost, once. `input` is the drawing, kept only where the setting allows; `spec` what was
-    decided beforehand (a photo, the labels to choose from, the machine's answer and its salt).
+    decided beforehand (a photo, the labels to choose from, the machine's answer, version and salt).
     """
 
     __tablename__ = "game_rounds"

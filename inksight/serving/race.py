@@ -7,9 +7,9 @@ A player's page says, as JSON texts:
     {"type": "strokes", "round": 3, "strokes": [[[x..], [y..]]]}   the drawing so far
     {"type": "leave"}                                              gives the seat up
 
-and hears `welcome` (with its token), `room` (all that everybody may know, whenever that changed), `judged` (what the
-machine sees in its drawing) and `error` (the one error shape). What ends a connection is its close code less 4000, read
-as an HTTP status; 4001 means that the same player came in from elsewhere.
+and hears `welcome` (with its token), `room` (all that everybody may know, whenever that changed), `judged` (what which
+version of the model sees in its drawing) and `error` (the one error shape). What ends a connection is its close code
+less 4000, read as an HTTP status; 4001 means that the same player came in from elsewhere.
 
 The server draws the word, keeps time and judges with its live model. A slow page misses views of the room, never the
 newest; a page that talks too fast is slowed down. A database that is away costs the record of a round, not the race.
@@ -242,8 +242,14 @@ class Race:
         guess = Guess(label, share, answer.unsure)
         won = room.judged(player, guess, shown, number, self.rooms.clock())
         table.tell()
-        predictions = [{"label": name, "probability": value} for name, value in ranked]
-        return {"type": "judged", "round": number, "predictions": predictions, "unsure": answer.unsure, "won": won}
+        return {
+            "type": "judged",
+            "round": number,
+            "model": {"name": model.name, "version": model.version},
+            "predictions": [{"label": name, "probability": value} for name, value in ranked],
+            "unsure": answer.unsure,
+            "won": won,
+        }
 
     async def _tell(self, table: Table, seat: Seat) -> None:
         with suppress(WebSocketDisconnect):

@@ -16,6 +16,7 @@ from sqlalchemy import event, select, text
 
 from inksight.errors import ConflictError, UsageError
 from inksight.serving import create_app, games, leaderboard
+from inksight.serving.live import bring_up
 from inksight.serving.routes import games as games_routes
 from inksight.serving.services import Services
 from inksight.serving.words import any_word, class_accuracy, weak_word
@@ -74,6 +75,16 @@ def late(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(games, "datetime", Clock)
 
     return ahead
+
+
+def test_an_answer_names_the_version_that_judged(client: TestClient) -> None:
+    asked = ask(client, begin(client))
+    open_ = show(client, asked, other(asked["word"])).json()
+    assert (open_["state"], open_["model"]) == ("open", {"name": "halves", "version": "1"})
+    shared(client).go_live(bring_up(HalvesClassifier(version="2")))
+    won = show(client, asked, asked["word"]).json()
+    assert (won["state"], won["model"]) == ("won", {"name": "halves", "version": "2"})
+    assert won["standing"]["model"]["version"] == "1", "what the game began with"
 
 
 def test_a_game_from_the_first_word_to_the_leaderboard(client: TestClient) -> None:

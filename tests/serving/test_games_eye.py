@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from inksight.data.dataset import DatasetWriter
 from inksight.serving import create_app, games
 from inksight.serving.eye import choose_labels
+from inksight.serving.live import bring_up
 from inksight.settings import ServeSettings
 from tests.serving.conftest import CLASSES, HalvesClassifier, ready
 
@@ -82,6 +83,19 @@ def test_a_game_is_bound_timed_and_scored_by_the_server(player: TestClient) -> N
     assert entered.status_code == 201
     board = player.get("/v1/leaderboard", params={"game": "eye", "level": "normal"}).json()["scores"]
     assert [line["score"] for line in board] == [points]
+
+
+def test_the_version_that_was_bound_to_its_answer_is_named(player: TestClient) -> None:
+    service = player.app.state.services  # type: ignore[attr-defined]
+    game = begin(player)
+    for version in ("1", "2"):
+        asked = ask(player, game)
+        service.go_live(bring_up(HalvesClassifier(version="2")))
+        assert answer(player, asked, None).json()["model"] == {"name": "halves", "version": version}
+    asked = ask(player, game)
+    known = service.games.known(asked["id"])
+    del known.question.spec["version"]  # as rounds were written before
+    assert answer(player, asked, None).json()["model"] == game["model"]
 
 
 def test_no_picture_comes_twice_before_all_were_seen(player: TestClient) -> None:

@@ -17,6 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from inksight import drawing
 from inksight.serving import create_app, race, rooms
+from inksight.serving.live import bring_up
 from inksight.serving.services import Services
 from inksight.settings import ServeSettings
 from tests.serving.conftest import HalvesClassifier, running
@@ -174,6 +175,18 @@ def test_a_race_from_the_link_to_the_second_round(house: House) -> None:
             1,
             1,
         ]
+
+
+def test_the_version_that_judged_is_named(house: House) -> None:
+    with house.page() as ada, house.page() as bo:
+        ada.join("Ada"), bo.join("Bo")
+        ada.until(lambda view: len(view["players"]) == 2)
+        ada.say("start")
+        word = ada.until(playing)["word"]
+        assert ada.draw(other(word))["model"] == {"name": "halves", "version": "1"}
+        assert house.shared is not None
+        house.shared.go_live(bring_up(HalvesClassifier(version="2")))
+        assert ada.draw(word)["model"] == {"name": "halves", "version": "2"}
 
 
 def test_every_round_is_in_the_database(house: House) -> None:

@@ -18,7 +18,7 @@ from inksight.serving.eye import LEVELS, choose_labels, commit, data_url, model_
 from inksight.serving.games import GRACE, Question, Result
 from inksight.serving.leaderboard import ROUNDS
 from inksight.serving.routes.games import Id, Standing, open_round, standing
-from inksight.serving.schemas import Shape
+from inksight.serving.schemas import ModelName, Shape
 from inksight.serving.services import services
 
 router = APIRouter(prefix="/v1", tags=["games"])
@@ -58,6 +58,7 @@ class Revealed(Shape):
     truth: str
     machine: str
     machine_correct: bool
+    model: ModelName = Field(description="The version that was the machine.")
     salt: str
     took: float
     points: int
@@ -91,7 +92,7 @@ async def next_round(request: Request, session_id: Id) -> PictureRound:
     options = choose_labels(truth, {name: known[name] for name in dataset.classes}, level.likely, _rng)
     machine = max(options, key=lambda name: known[name])
     salt, bound = commit(machine)
-    spec = {"picture": index, "options": options, "machine": machine, "salt": salt}
+    spec = {"picture": index, "options": options, "machine": machine, "version": model.version, "salt": salt}
     begun = await asyncio.to_thread(shared.games.add_round, session_id, Question(truth, level.seconds, spec))
     url = await asyncio.to_thread(data_url, image, drawing=model.draws)
     return PictureRound(id=begun.id, number=begun.number, image=url, options=options, seconds=level.seconds,
@@ -116,5 +117,7 @@ async def answer(request: Request, round_id: Id, choice: Choice) -> Revealed:
     machine_correct = spec["machine"] == truth
     result = Result(won=correct, took=took, points=points, machine_points=100 * machine_correct, guess=choice.label)
     game = await asyncio.to_thread(shared.games.end, begun, result)
+    model = ModelName(name=begun.model, version=spec.get("version", game.version))  # older rounds do not tell theirs
     return Revealed(correct=correct, late=late, truth=truth, machine=spec["machine"], machine_correct=machine_correct,
-                    salt=spec["salt"], took=round(took, 3), points=points, standing=standing(game))  # fmt: skip
+                    model=model, salt=spec["salt"], took=round(took, 3), points=points,
+                    standing=standing(game))  # fmt: skip

@@ -63,7 +63,7 @@ class Standing(Shape):
     id: str
     game: str
     level: str
-    model: ModelName
+    model: ModelName = Field(description="As it was when the session began.")
     rounds: int = Field(description="0: until it is ended.")
     score: int
     machine_score: int
@@ -86,6 +86,7 @@ class Judged(Shape):
     """What the machine says about the drawing so far, and whether that decided the round."""
 
     state: Literal["open", "won", "lost"]
+    model: ModelName = Field(description="The version that judged.")
     predictions: list[Prediction]
     unsure: bool
     left: float | None = Field(description="Seconds left by the server's clock.")
@@ -228,11 +229,14 @@ async def guess(request: Request, round_id: Id) -> Judged:
     sure = share >= SURE if infinite else not answer.unsure
     won = in_time and sure and label == begun.question.answer and not isinstance(source, Blank)
     took = min(took, limit)
-    predictions = [Prediction(label=name, probability=value) for name, value in answer.ranked(SHOWN)]
+    seen: dict[str, Any] = {
+        "model": ModelName(name=answer.model.name, version=answer.model.version),
+        "predictions": [Prediction(label=name, probability=value) for name, value in answer.ranked(SHOWN)],
+        "unsure": answer.unsure,
+    }
     if not (won or last or took >= limit):
         left = None if infinite else round(limit - took, 3)
-        return Judged(state="open", predictions=predictions, unsure=answer.unsure, left=left, took=None, points=0,
-                      saved=False, standing=None)  # fmt: skip
+        return Judged(state="open", **seen, left=left, took=None, points=0, saved=False, standing=None)
     points = (1 if infinite else points_for(took, begun)) if won else 0
     kept = {"strokes": await _kept(shared, source)}
     result = Result(won=won, took=took, points=points, guess=label, confidence=share, input=kept)
@@ -240,8 +244,8 @@ async def guess(request: Request, round_id: Id) -> Judged:
     saved = infinite and won
     if saved:
         await asyncio.to_thread(_save, shared, answer, label, share)
-    return Judged(state="won" if won else "lost", predictions=predictions, unsure=answer.unsure, left=0.0,
-                  took=round(took, 3), points=points, saved=saved, standing=standing(game))  # fmt: skip
+    return Judged(state="won" if won else "lost", **seen, left=0.0, took=round(took, 3), points=points, saved=saved,
+                  standing=standing(game))  # fmt: skip
 
 
 @router.post("/games/{session_id}/score", status_code=201)

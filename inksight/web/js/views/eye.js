@@ -97,7 +97,7 @@ export function mount(root, { notice, status, again }) {
       return gone || proceed();
     }
     if (gone) return;
-    status();
+    status({ by: told.model.name, version: told.model.version });
     game = told.standing;
     section.className = `draw game eye over ${told.correct ? "won" : "lost"}`;
     overline.textContent = told.correct ? t("game.points", { points: number(told.points) })

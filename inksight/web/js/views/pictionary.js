@@ -133,7 +133,7 @@ export function mount(root, { notice, status, again }) {
 
   function answered(answer) {
     if (!round || round.deciding) return;
-    status();
+    judgedBy(answer);
     if (answer.state !== "open") return over(answer);
     if (answer.left !== null) clock.correct(answer.left);
     const [best] = answer.predictions;
@@ -145,6 +145,9 @@ export function mount(root, { notice, status, again }) {
     spoken.textContent = text;
     say(text, language());
   }
+
+  // The version that judged, which need not be the one that the game began with.
+  const judgedBy = ({ model }) => status(model && { by: model.name, version: model.version });
 
   function mutter(last = null) {
     const wrong = round.seen.filter((name) => name !== last).slice(-4);
@@ -158,7 +161,7 @@ export function mount(root, { notice, status, again }) {
   function over(answer) {
     clock.stop();
     guesser.forget();
-    status();
+    judgedBy(answer);
     const won = answer.state === "won";
     played.push({ word: round.word, strokes: copy(pad.sheet.strokes), won, took: answer.took, guess: answer.predictions[0]?.label });
     mutter(won ? round.word : null);

@@ -73,7 +73,8 @@ export function mount(root, { notice, status, again }) {
     else guesser.forget();
   }
 
-  function answered({ predictions, unsure }) {
+  function answered({ model, predictions, unsure }) {
+    status({ by: model.name, version: model.version });
     if (room.phase !== "drawing") return;
     const text = unsure ? t("pictionary.watching") : t("game.guess", { label: label(predictions[0].label) });
     if (murmur.textContent === text) return;
