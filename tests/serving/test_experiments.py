@@ -7,7 +7,7 @@ import gc
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from weakref import ref
@@ -20,7 +20,7 @@ from sqlalchemy import select
 from inksight import registry
 from inksight.errors import AwayError
 from inksight.registry.kept import image_of
-from inksight.registry.tables import Correction, Experiment, LeaseRow, Prediction, VersionRow
+from inksight.registry.tables import Correction, LeaseRow, Prediction, VersionRow
 from inksight.registry.versions import Version
 from inksight.serving import create_app
 from inksight.serving.experiments import dealt_share
@@ -114,104 +114,6 @@ def test_harm_is_stopped_and_rolled_back_by_itself(doodle: TestClient) -> None:
     assert found["results"]["harm"] >= 20
     assert found["results"]["champion"]["total"] + found["results"]["candidate"]["total"] <= 80
     wait_for(lambda: {ask(doodle)["model"]["version"] for _ in range(20)} == {"1"})
-
-
-@pytest.mark.parametrize("auto", [False, True])
-def test_a_winner_is_promoted_only_when_asked_for(doodle: TestClient, auto: bool) -> None:
-    headers = bearer("experiments")
-    number = start(doodle, headers, auto_promote=auto).json()["id"]
-    feed(doodle, {"champion": 0.1, "candidate": 0.95}, 80)
-    wanted = "promoted" if auto else "better"
-    found = wait_for(
-        lambda: (e := doodle.get(f"/v1/experiments/{number}", headers=headers).json())["state"] == wanted and e
-    )
-    assert found["results"]["evidence"] >= 20
-    expected = "2" if auto else "1"
-    wait_for(lambda: {ask(doodle)["model"]["version"] for _ in range(20)} == {expected})
-
-
-def won_and_left(client: TestClient, storage: registry.Registry) -> Callable[[], Any]:
-    """Leave an experiment as a worker does that dies between the verdict and the promotion; returns how it stands."""
-    headers = bearer("experiments")
-    number = start(client, headers, auto_promote=True).json()["id"]
-    with storage.database.write() as session:
-        row = session.get_one(Experiment, number)
-        row.state, row.verdict = "better", {"decision": "promote"}
-    return lambda: client.get(f"/v1/experiments/{number}", headers=headers).json()
-
-
-def test_a_promotion_that_failed_is_tried_again(
-    doodle: TestClient,
-    two_versions: registry.Registry,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    tries: list[int] = []
-    promote = registry.Registry.promote
-
-    def promote_later(self: registry.Registry, *given: Any, **options: Any) -> Any:
-        tries.append(len(tries))
-        if len(tries) <= 2:
-            raise AwayError("S3 does not answer")
-        return promote(self, *given, **options)
-
-    monkeypatch.setattr(registry.Registry, "promote", promote_later)
-    found = won_and_left(doodle, two_versions)
-    wait_for(lambda: found()["state"] == "promoted")
-    wait_for(lambda: ask(doodle)["model"]["version"] == "2")
-    assert len(tries) == 3
-
-
-def test_a_gate_is_asked_once_about_a_winner(
-    doodle: TestClient,
-    two_versions: registry.Registry,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("INKSIGHT_GATES_MIN_ACCURACY", "0.99")
-    found = won_and_left(doodle, two_versions)
-    wait_for(lambda: found()["state"] == "refused")
-    assert found()["results"]["decision"] == "promote"
-    assert found()["results"]["error"]["code"] == "gate_refused"
-    monkeypatch.setenv("INKSIGHT_GATES_MIN_ACCURACY", "0.5")
-    time.sleep(0.6)
-    assert (found()["state"], ask(doodle)["model"]["version"]) == ("refused", "1")
-
-
-@pytest.mark.parametrize(("moves", "state"), [((2, 1), "promoted"), ((3, 1), "overtaken")])
-def test_what_people_did_after_a_winner_stands(
-    two_versions: registry.Registry,  # noqa: F811
-    real_bundle: Path,  # noqa: F811
-    moves: tuple[int, int],
-    state: str,
-) -> None:
-    two_versions.register(real_bundle, "doodle")
-    with TestClient(create_app(ServeSettings(follow_seconds=60), models=["doodle"])) as client:
-        found = won_and_left(ready(client), two_versions)
-        for number in moves:
-            two_versions.promote("doodle", number, force=True)
-        assert client.portal is not None
-        client.portal.call(shared(client).experiments.refresh)
-        assert found()["state"] == state
-    assert two_versions.find("doodle").number == 1
-
-
-def test_a_winner_takes_over_the_alias_that_is_served(two_versions: registry.Registry) -> None:  # noqa: F811
-    two_versions.promote("doodle", 1, alias="staging", force=True)
-    headers = bearer("experiments")
-    with TestClient(create_app(ServeSettings(follow_seconds=0.2), models=["doodle@staging"])) as client:
-        number = start(ready(client), headers, auto_promote=True).json()["id"]
-        feed(client, {"champion": 0.1, "candidate": 0.95}, 80)
-        wait_for(lambda: client.get(f"/v1/experiments/{number}", headers=headers).json()["state"] == "promoted")
-        wait_for(lambda: ask(client)["model"]["version"] == "2")
-    assert two_versions.find("doodle@champion").number == 1, "nobody asked for it to move"
-
-
-def test_a_fixed_version_gives_way_to_no_winner(two_versions: registry.Registry) -> None:  # noqa: F811
-    headers = bearer("experiments")
-    with TestClient(create_app(models=["doodle:1"])) as client:
-        refused = check_error(start(ready(client), headers, auto_promote=True), 409)
-        assert "'doodle:1'" in refused["message"]
-        assert "doodle@ALIAS" in refused["hint"]
-        assert start(client, headers).status_code == 201
 
 
 def test_a_visitor_counts_once(doodle: TestClient) -> None:
