@@ -134,6 +134,17 @@ def test_games_do_not_take_each_others_rounds(player: TestClient) -> None:
     assert answer(player, drawn, None).status_code == 409
 
 
+def test_a_game_ends_where_another_version_lacks_a_class(player: TestClient) -> None:
+    game = begin(player)
+    ask(player, game)
+    fewer = HalvesClassifier(version="2")
+    fewer.classes = [*CLASSES[:3], "below"]
+    player.app.state.services.go_live(bring_up(fewer))  # type: ignore[attr-defined]
+    refused = player.post(f"/v1/eye/games/{game['id']}/rounds")
+    assert refused.status_code == 409, "as a new game is"
+    assert refused.json() == player.post("/v1/eye/games", json={}).json()
+
+
 def test_a_server_without_pictures_says_how_to_get_some(client: TestClient) -> None:
     refused = client.post("/v1/eye/games", json={})
     assert refused.status_code == 409

@@ -81,7 +81,8 @@ async def next_round(request: Request, session_id: Id) -> PictureRound:
     game, rounds = await asyncio.to_thread(shared.games.session, session_id)
     if game.game != "eye":
         raise ConflictError(f"this is a game of {game.game}", hint="POST /v1/games/{session_id}/rounds")
-    model = shared.models.get(game.model)
+    # Another version may answer by now, or other pictures be played with: the game goes on only where both still fit.
+    model = await asyncio.to_thread(shared.pictures.judge, [shared.models.get(game.model)])
     asked = [int((row.spec or {}).get("picture", -1)) for row in rounds]
     index, image, truth = await asyncio.to_thread(shared.pictures.pick, asked, _rng)
     dataset = shared.pictures.open()
