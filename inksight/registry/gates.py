@@ -185,12 +185,16 @@ def _classes(before: dict[str, Any], after: dict[str, Any], margin: float) -> An
     """Refuse a class whose accuracy fell by more than the margin and by more than chance explains.
 
     Of 23 classes with 18 drawings each some always look worse. The interval is that of two independent samples; the
-    drawings are the same, which makes it wide enough for many classes (docs/benchmarks/corrections.md).
+    drawings are the same, which makes it wide enough for many classes (docs/benchmarks/corrections.md). A class that
+    had no samples on either side is passed over.
     """
     worse: list[tuple[float, str, dict[str, Any], dict[str, Any] | None]] = []
-    chance = 0
+    chance = unmeasured = 0
     for name, was in before.items():
         now = after.get(name)
+        if now is not None and (was.get("accuracy") is None or now.get("accuracy") is None):
+            unmeasured += 1
+            continue
         drop = float("-inf") if now is None else now["accuracy"] - was["accuracy"]
         if drop >= -margin - _ROUNDING:
             continue
@@ -200,15 +204,18 @@ def _classes(before: dict[str, Any], after: dict[str, Any], margin: float) -> An
             chance += 1
     worse.sort(key=lambda found: found[:2])
     limit = f"at most {margin:.1%} worse is allowed, and what may be chance (95 %)"
+    if unmeasured:
+        limit += f"; {unmeasured} had no samples to compare"
     values = {
         "worse": [
-            {"class": name, "before": was["accuracy"], "after": now and now["accuracy"], "samples": was["samples"]}
+            {"class": name, "before": was.get("accuracy"), "after": now and now["accuracy"], "samples": was["samples"]}
             for _, name, was, now in worse[:LISTED]
         ],
         "count": len(worse),
         "of": len(before),
         "margin": margin,
         "chance": chance,
+        "unmeasured": unmeasured,
     }
     if not worse:
         detail = f"none of {len(before)} classes is surely worse"

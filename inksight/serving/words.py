@@ -45,7 +45,9 @@ def class_accuracy(storage: Storage, model: LiveModel) -> dict[str, float]:
     """Return the accuracy of every class, 0..1: measured, else as players say, else 0.5. May ask the database."""
     measured = (model.classifier.description.get("metrics") or {}).get("per_class") or {}
     if measured:
-        return {name: float((measured.get(name) or {}).get("accuracy", 0.5)) for name in model.classes}
+        # A class without test samples has none.
+        shares = {name: (measured.get(name) or {}).get("accuracy") for name in model.classes}
+        return {name: 0.5 if share is None else float(share) for name, share in shares.items()}
     table = storage.tables.Correction
     query = (
         select(table.label, func.sum(cast(table.correct, Integer)), func.count())

@@ -19,7 +19,7 @@ def make_bundle(
     folder: Path,
     *,
     accuracy: float | None = 0.9,
-    per_class: dict[str, float] | None = None,
+    per_class: dict[str, float | None] | None = None,
     dataset: str = "a" * 64,
     split: str = "test",
     salt: str = "",
@@ -37,11 +37,13 @@ def make_bundle(
     contents = {"model.safetensors": len(header).to_bytes(8, "little") + header, "model.onnx": graph}
     metrics: dict[str, Any] = {}
     if accuracy is not None:
-        each = dict.fromkeys(CLASSES, accuracy) | (per_class or {})
+        each: dict[str, float | None] = {**dict.fromkeys(CLASSES, accuracy), **(per_class or {})}
         metrics = {
             "split": split,
             "accuracy": accuracy,
-            "per_class": {name: {"accuracy": value, "samples": 100} for name, value in each.items()},
+            "per_class": {
+                name: {"accuracy": value, "samples": 0 if value is None else 100} for name, value in each.items()
+            },
         }
     description = {
         "format": "inksight-bundle",

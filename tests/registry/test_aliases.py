@@ -55,6 +55,21 @@ def test_a_class_that_may_look_worse_by_chance_is_let_through(store: Registry, m
     assert "none of 3 classes is surely worse, for 1 the gap may be chance" in answer.detail
 
 
+@pytest.mark.parametrize("sides", [(None, 0.9), (0.9, None), (None, None)])
+def test_a_class_without_test_samples_is_passed_over(
+    store: Registry, make: Make, sides: tuple[float | None, float | None]
+) -> None:
+    store.register(make(per_class={"cat": sides[0]}), "a")
+    store.promote("a")
+    store.register(make(per_class={"cat": sides[1], "dog": 0.7}), "a")
+    assert "1 of 3 classes are worse: dog" in refused(store, "a", 2)
+    store.register(make(per_class={"cat": sides[1]}), "a")
+    answer = next(answer for answer in store.promote("a", 3).answers if answer.gate == "classes")
+    assert answer.passed
+    assert answer.values["unmeasured"] == 1
+    assert "1 had no samples to compare" in answer.detail
+
+
 def test_a_class_that_disappeared_is_refused(store: Registry, make: Make) -> None:
     store.register(make(per_class={"whale": 0.5}), "a")
     store.promote("a")

@@ -317,6 +317,16 @@ def test_without_metrics_players_tell_which_classes_are_weak(client: TestClient)
     assert accuracy == {"left": 1 / 4, "right": 3 / 4, "top": 1 / 2, "bottom": 1 / 2}
 
 
+def test_a_class_without_test_samples_is_neither_weak_nor_strong() -> None:
+    model = HalvesClassifier()
+    each = {"left": {"accuracy": 0.2, "samples": 10}, "top": {"accuracy": None, "samples": 0}}
+    model.description["metrics"] = {"accuracy": 0.2, "per_class": each}
+    with TestClient(create_app(ServeSettings(), models=[model])) as client:
+        service = shared(ready(client))
+        accuracy = class_accuracy(service.storage, service.models.get())
+    assert accuracy == {"left": 0.2, "right": 0.5, "top": 0.5, "bottom": 0.5}
+
+
 @given(st.integers(1, 30), st.integers(0, 100), st.randoms())
 def test_no_word_comes_again_before_all_have_come(count: int, rounds: int, rng: random.Random) -> None:
     classes = [f"c{number}" for number in range(count)]

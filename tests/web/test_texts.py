@@ -54,6 +54,19 @@ def test_numbers_have_their_form_of_the_word(
     assert said["summary"] == summary
 
 
+def test_classes_that_were_not_compared_are_told(require: Callable[..., str]) -> None:
+    said = node(require, """
+        const { gateText } = await load("gates.js");
+        const told = (unmeasured) => gateText({ reason: "classes", values: { of: 3, margin: 0.02, unmeasured } });
+        console.log(JSON.stringify([told(undefined), told(0), told(1), told(2)]));
+    """)  # fmt: skip
+    assert said[0] == said[1] == "None of the 3 classes is worse beyond the margin of 2.00%."
+    assert [text.removeprefix(said[0]) for text in said[2:]] == [
+        " 1 class had no pictures to compare.",
+        " 2 classes had no pictures to compare.",
+    ]
+
+
 def test_both_languages_have_the_same_places_to_fill() -> None:
     def places(language: str) -> dict[str, set[str]]:
         text = (JS / "lang" / f"{language}.js").read_text(encoding="utf-8")

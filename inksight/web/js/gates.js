@@ -6,7 +6,7 @@ const tiny = (value) => value.toExponential(1).replace(".", language() === "fr" 
 const exact = (value) => percent(value, 2);
 const signed = (value) => `${value < 0 ? "−" : "+"}${exact(Math.abs(value))}`;
 const SHOWN = { accuracy: exact, before: exact, least: exact, gap: signed, margin: exact, difference: tiny, allowed: tiny,
-  changes: number, samples: number, count: number, chance: number, of: number, right: number, ms: (value) => number(value, 3),
+  changes: number, samples: number, count: number, chance: number, of: number, unmeasured: number, right: number, ms: (value) => number(value, 3),
   size: (value) => number(value, 2), most: (value) => number(value, 2) };
 
 // gateText({ reason: "overall", values: { accuracy: 0.9, ... }, detail: "accuracy 90.00% against ..." })
@@ -22,5 +22,6 @@ export function gateText({ reason, values = {}, detail }) {
       : t("gates.class", { label: label(name), before: percent(before, 1), after: percent(after, 1), samples: number(samples) }))
       .join(", ");
   }
-  return t(key, shown);
+  const passedOver = values.unmeasured ? ` ${t("gates.unmeasured", { count: shown.unmeasured })}` : "";
+  return t(key, shown) + passedOver;
 }

@@ -199,6 +199,7 @@ export default {
     "gates.classes.worse": "Classes worse by more than {margin}, {count} of {of}: {list}.",
     "gates.class": "{label} {after} against {before} of {samples} pictures",
     "gates.missing": "{label} is missing",
+    "gates.unmeasured": "{count} {count|class|classes} had no pictures to compare.",
     "gates.accuracy": "{accuracy} right answers; at least {least} are required.",
     "gates.latency": "One prediction takes {ms} ms; {most} ms are allowed.",
     "gates.size": "The bundle has {size} MB; {most} MB are allowed.",

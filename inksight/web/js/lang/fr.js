@@ -199,6 +199,7 @@ export default {
     "gates.classes.worse": "Classes pires de plus de {margin}, {count} sur {of} : {list}.",
     "gates.class": "{label} {after} contre {before} sur {samples} images",
     "gates.missing": "{label} manque",
+    "gates.unmeasured": "{count} {count|classe n’avait|classes n’avaient} pas d’images à comparer.",
     "gates.accuracy": "{accuracy} de réponses justes ; il en faut au moins {least}.",
     "gates.latency": "Une réponse prend {ms} ms ; {most} ms sont permises.",
     "gates.size": "Le paquet pèse {size} Mo ; {most} Mo sont permis.",
