@@ -82,7 +82,17 @@ def drawings_to_images(drawings: Sequence[Any], description: Mapping[str, Any]) 
             ready.append(strokes if is_simplified(strokes) else simplify(strokes))
         except DrawingError as error:
             raise DrawingError(f"drawing {place}: {error.message}", hint=error.hint) from None
-    return _fit(render_many(ready, size=shape[0]), shape)
+    return fit_drawings(render_many(ready, size=shape[0]), shape)
+
+
+def fit_drawings(bitmaps: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Bring bitmaps of drawings, uint8 (N, h, h), to a model's shape, (H, W) or (H, W, 3); most have it already."""
+    if bitmaps.shape[1:3] != shape[:2]:
+        from PIL import Image
+
+        resized = [Image.fromarray(b).resize((shape[1], shape[0]), Image.Resampling.BILINEAR) for b in bitmaps]
+        bitmaps = np.stack([np.asarray(image) for image in resized])
+    return bitmaps if len(shape) == 2 else np.repeat(bitmaps[..., None], 3, axis=3)
 
 
 def open_picture(data: bytes, name: str, size: int = 0) -> Image:
@@ -137,18 +147,8 @@ def _from_array(array: NDArray[Any], shape: tuple[int, ...], description: Mappin
 def _drawing(picture: Image, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     from inksight.drawing import from_picture
 
-    bitmap: NDArray[np.uint8] = _fit(from_picture(picture)[None], shape)[0]
+    bitmap: NDArray[np.uint8] = fit_drawings(from_picture(picture)[None], shape)[0]
     return bitmap
-
-
-def _fit(bitmaps: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Bring square bitmaps (N, h, h) to the model's shape; a no-op for 28x28 models."""
-    from PIL import Image
-
-    if bitmaps.shape[1:3] != shape[:2]:
-        resized = [Image.fromarray(b).resize((shape[1], shape[0]), Image.Resampling.BILINEAR) for b in bitmaps]
-        bitmaps = np.stack([np.asarray(image) for image in resized])
-    return bitmaps if len(shape) == 2 else np.repeat(bitmaps[..., None], 3, axis=3)
 
 
 def _photo(picture: Image, shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -215,8 +215,11 @@ def explain_strokes(classifier: Classifier, strokes: Any, *, label: str | None =
 
 def _ink(clear: npt.NDArray[np.float64], classifier: Classifier) -> Images:
     """Return the picture of painted layers, given how much paper each leaves, as the model takes it."""
+    from inksight.bundle.inputs import fit_drawings
+
     bitmap = np.rint(255 * (1 - clear.prod(axis=0))).astype(np.uint8)
-    return bitmap if len(classifier.image_shape) == 2 else np.repeat(bitmap[..., None], 3, axis=2)
+    image: Images = fit_drawings(bitmap[None], classifier.image_shape)[0]
+    return image
 
 
 def _targets(

@@ -24,6 +24,7 @@ def image_of(kept: Mapping[str, Any], image_shape: tuple[int, ...]) -> Image:
     Raises DataError when it cannot be read or is of another shape.
     """
     from inksight import drawing
+    from inksight.bundle.inputs import fit_drawings
 
     try:
         if "strokes" not in kept:
@@ -31,7 +32,7 @@ def image_of(kept: Mapping[str, Any], image_shape: tuple[int, ...]) -> Image:
             image: Image = pixels.reshape(kept["shape"])
         elif strokes := kept["strokes"]:
             ready = strokes if drawing.is_simplified(strokes) else drawing.simplify(strokes)
-            image = drawing.render(ready, size=image_shape[0])
+            image = fit_drawings(drawing.render_many([ready], size=image_shape[0]), image_shape)[0]
             if drawing.is_dot(strokes):
                 image = np.zeros_like(image)
         else:

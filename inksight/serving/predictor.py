@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inksight import drawing
+from inksight.bundle.inputs import fit_drawings, to_images
 from inksight.errors import DrawingError
 from inksight.serving.batching import Batcher
 from inksight.serving.errors import BusyError
@@ -157,10 +158,10 @@ def read_picture(data: bytes, model: LiveModel, max_pixels: int) -> Image:
     """Decode a picture and make it the model's input: a bitmap for drawings, a square of colours for photos."""
     picture = open_picture(data, max_pixels=max_pixels)
     if model.draws:
-        return drawing.from_picture(picture)
-    from inksight.bundle.inputs import to_images
-
-    image: Image = to_images([picture], model.classifier.description)[0]
+        images = fit_drawings(drawing.from_picture(picture)[None], model.input_shape)
+    else:
+        images = to_images([picture], model.classifier.description)
+    image: Image = images[0]
     return image
 
 
@@ -182,6 +183,6 @@ def run_batch(model: LiveModel, items: Sequence[StrokeInput | Image]) -> list[tu
         for index, strokes in zip(raw, drawing.simplify_many([drawings[index] for index in raw]), strict=True):
             drawings[index] = strokes
     if drawings:
-        images[places] = drawing.render_many(drawings, size=model.input_shape[0])
+        images[places] = fit_drawings(drawing.render_many(drawings, size=model.input_shape[0]), model.input_shape)
     probabilities = model.classifier.predict_proba(images)
     return [(images[index], probabilities[index]) for index in range(len(items))]

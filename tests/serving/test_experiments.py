@@ -267,7 +267,7 @@ def test_visitors_of_the_simple_routes_stay_with_a_version(doodle: TestClient, p
     assert "set-cookie" not in doodle.post(path, json=body).headers
 
 
-def test_a_shadow_must_see_what_the_champion_sees(
+def test_a_candidate_must_see_what_the_champion_sees(
     doodle: TestClient,
     two_versions: registry.Registry,  # noqa: F811
     tmp_path: Path,
@@ -277,6 +277,10 @@ def test_a_shadow_must_see_what_the_champion_sees(
     headers = bearer("experiments")
     refused = check_error(start(doodle, headers, candidate=3, mode="shadow"), 409)
     assert "56 x 56" in refused["message"]
+    two_versions.register(make_bundle(tmp_path / "photos", kind="photo"), "doodle")
+    for mode in ("shadow", "split"):
+        refused = check_error(start(doodle, headers, candidate=4, mode=mode), 409)
+        assert "judges photos, the version that answers drawings" in refused["message"]
     assert doodle.get("/v1/experiments", headers=headers).json()["experiments"] == []
 
 

@@ -16,8 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from inksight import drawing
+from inksight.registry.kept import image_of
 from inksight.serving import create_app
+from inksight.serving.inputs import StrokeInput
+from inksight.serving.live import bring_up
 from inksight.serving.pictures import is_simple, open_picture
+from inksight.serving.predictor import run_batch
 from inksight.settings import ServeSettings
 from tests.serving.conftest import CLASSES, TALL_LEFT, HalvesClassifier, ready
 
@@ -58,6 +62,34 @@ def test_strokes_are_judged_as_the_renderer_draws_them(client: TestClient, class
     assert [p["probability"] for p in body["predictions"]] == pytest.approx(sorted(expected, reverse=True), abs=1e-5)
     assert body["unsure"] is False
     assert body["ms"] > 0
+
+
+@pytest.mark.parametrize("shape", [(56, 56), (28, 28, 3), (40, 48, 3)])
+def test_drawings_take_the_shape_that_their_model_wants(shape: tuple[int, ...]) -> None:
+    model = HalvesClassifier()
+    model.image_shape = shape
+    seen: list[Any] = []
+
+    def predict_proba(images: Any) -> Any:
+        assert images.shape[1:] == shape
+        seen.append(images)
+        return np.full((len(images), 4), 0.25, np.float32)
+
+    model.predict_proba = predict_proba  # type: ignore[method-assign]
+    picture = data_url(drawn_picture())
+    with TestClient(create_app(ServeSettings(), models=[model])) as client:
+        ready(client)
+        for body in ({"strokes": TALL_LEFT}, {"image": picture}, {"strokes": []}):
+            seen.clear()
+            assert client.post("/v1/predict", json=body).status_code == 200
+            assert bool(seen[0].any()) == (body != {"strokes": []})
+        both = client.post("/v1/predict/batch", json={"inputs": [{"strokes": TALL_LEFT}, {"image": picture}]}).json()
+        assert not [result for result in both["results"] if "error" in result]
+        for body in ({"strokes": TALL_LEFT}, {"image": picture}):
+            assert client.post("/v1/explain", json=body).status_code == 200
+    kept = image_of({"strokes": TALL_LEFT}, shape)
+    [(shown, _)] = run_batch(bring_up(model), [StrokeInput(TALL_LEFT, 9, False)])
+    assert np.array_equal(kept, shown), "what was kept is judged again as it was seen"
 
 
 def test_canvas_size_and_place_do_not_matter(client: TestClient) -> None:

@@ -124,6 +124,8 @@ def _start(shared: Services, wanted: NewExperiment, holder: Holder) -> str:
     candidate = shared.storage.registry.find(f"{wanted.model}:{wanted.candidate}")
     if str(candidate.number) == live.version:
         raise ConflictError(f"{candidate.ref} is what answers already", hint="Name another version.")
+    if (kind := candidate.description["kind"]) != live.classifier.kind:
+        raise ConflictError(f"{candidate.ref} judges {kind}s, the version that answers {live.classifier.kind}s")
     shape = tuple(candidate.description["preprocessing"]["input_shape"])
     if wanted.mode == "shadow" and shape != live.input_shape:
         # It judges the image that the champion saw.
