@@ -6,7 +6,7 @@
 
 Answers to the same input (equal hash) count once, what a shadow said does not count. Right is what people said was: the
 drawings that the infinite game keeps were recognised by definition, and tell nothing. Memory: at most 50,000 answers of
-a period are taken, the newest; inputs are looked at for at most 5,000 of them, spread evenly.
+a period are taken, the newest; inputs are looked at for at most 5,000 of them, spread evenly, and a few at a time.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ import numpy.typing as npt
 
 from inksight.errors import DataError, DrawingError, NotFoundError
 from inksight.improve.drift import Sample, Values, features_of
+from inksight.registry.kept import PAGE, read_inputs
 
 if TYPE_CHECKING:
     from inksight.bundle import Classifier
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 MOST = 50_000
 MOST_INPUTS = 5_000
+
+Row = Mapping[str, Any]
 
 
 def models_in_log(database: Database) -> list[str]:
@@ -60,7 +64,16 @@ def logged(
     end = (now or datetime.now(UTC)) - timedelta(days=before_days)
     start = end - timedelta(days=days)
     wanted = (
-        select(Prediction, Correction.correct)
+        select(
+            Prediction.id,
+            Prediction.label,
+            Prediction.confidence,
+            Prediction.unsure,
+            Prediction.version,
+            Prediction.input_sha256,
+            Prediction.input.is_not(None).label("input"),
+            Correction.correct,
+        )
         .outerjoin(Correction, (Correction.prediction_id == Prediction.id) & (Correction.source == "feedback"))
         .where(Prediction.model == model, Prediction.at >= start, Prediction.at < end, Prediction.given())
         .order_by(Prediction.at.desc())
@@ -69,19 +82,12 @@ def logged(
     if version is not None:
         wanted = wanted.where(Prediction.version == version)
     with database.read() as session:
-        rows = [
-            {
-                "label": row.label,
-                "confidence": row.confidence,
-                "unsure": row.unsure,
-                "version": row.version,
-                "input_sha256": row.input_sha256,
-                "input": row.input,
-                "correct": correct,
-            }
-            for row, correct in session.execute(wanted)
-        ]
-    return sample(f"{start:%Y-%m-%d} to {end:%Y-%m-%d}", rows)
+        rows = [row._asdict() for row in session.execute(wanted)]
+
+    def inputs(chosen: list[Row]) -> Iterable[Any]:
+        return read_inputs(database, [row["id"] for row in chosen])
+
+    return sample(f"{start:%Y-%m-%d} to {end:%Y-%m-%d}", rows, inputs=inputs)
 
 
 def exported(path: str | Path) -> Sample:
@@ -110,7 +116,9 @@ def expected(classifier: Classifier, data: str | Path) -> Sample:
         _, probabilities = answers_of(classifier, images, limit=MOST)
         if len(images) == 0:
             raise DataError(f"{dataset.name!r} has neither test nor validation images")
-        features = features_of(images[:][_spread(len(images))])
+        chosen = _spread(len(images))
+        parts = [chosen[start : start + PAGE] for start in range(0, len(chosen), PAGE)]
+        features = _joined(features_of(images[part[0] : part[-1] + 1][part - part[0]]) for part in parts)
         name = f"{dataset.name} ({split})"
     return Sample(
         name=name,
@@ -120,8 +128,15 @@ def expected(classifier: Classifier, data: str | Path) -> Sample:
     )
 
 
-def sample(name: str, rows: Iterable[Mapping[str, Any]]) -> Sample:
-    """Return a Sample of log rows: label, confidence, unsure, and optionally version, correct, input, input_sha256."""
+def _own(rows: list[Row]) -> Iterable[Any]:
+    return (row["input"] for row in rows)
+
+
+def sample(name: str, rows: Iterable[Row], *, inputs: Callable[[list[Row]], Iterable[Any]] = _own) -> Sample:
+    """Return a Sample of log rows: label, confidence, unsure, and optionally version, correct, input, input_sha256.
+
+    `inputs` brings the inputs of rows whose `input` tells only that there is one; None where it is gone.
+    """
     seen: set[str] = set()
     kept = []
     right: dict[str, bool] = {}
@@ -133,13 +148,14 @@ def sample(name: str, rows: Iterable[Mapping[str, Any]]) -> Sample:
         # People may have spoken of any of several equal ones.
         if row.get("correct") is not None:
             right.setdefault(digest, bool(row["correct"]))
+    with_input = [row for row in kept if row.get("input")]
     return Sample(
         name=name,
         labels=np.array([str(row["label"]) for row in kept], dtype=np.str_),
         confidence=np.array([float(row["confidence"]) for row in kept], dtype=float),
         unsure=np.array([bool(row.get("unsure")) for row in kept], dtype=bool),
         right=np.array(list(right.values()), dtype=bool),
-        features=_features([row["input"] for row in kept if row.get("input")]),
+        features=_features(inputs([with_input[index] for index in _spread(len(with_input))])),
         versions=tuple(sorted({str(row["version"]) for row in kept if row.get("version") is not None})),
     )
 
@@ -157,21 +173,32 @@ def _row(line: str, where: str) -> dict[str, Any]:
     return dict(row)
 
 
-def _features(inputs: list[Mapping[str, Any]]) -> dict[str, Values]:
-    drawings, images, counts = [], [], []
-    for index in _spread(len(inputs)):
-        kept = inputs[index]
-        if "strokes" in kept:
-            drawings.append(kept["strokes"])
-            counts.append(len(kept["strokes"]))
-        elif "image" in kept:
-            images.append(_image(kept))
-    found = [_drawn(drawings)] if drawings else []
-    shapes = {image.shape for image in images}
-    found += [features_of(np.stack([image for image in images if image.shape == shape])) for shape in sorted(shapes)]
-    names = list(dict.fromkeys(name for part in found for name in part))
-    joined = {name: np.concatenate([part[name] for part in found if name in part]) for name in names}
-    return joined | ({"strokes": np.array(counts, float)} if counts else {})
+def _features(inputs: Iterable[Any]) -> dict[str, Values]:
+    return _joined(part for page in _pages(inputs) for part in _features_of_page(page))
+
+
+def _features_of_page(page: list[Any]) -> Iterable[dict[str, Values]]:
+    drawings = [kept["strokes"] for kept in page if kept and "strokes" in kept]
+    images = [_image(kept) for kept in page if kept and "strokes" not in kept and "image" in kept]
+    if drawings:
+        yield _drawn(drawings)
+        yield {"strokes": np.array([len(strokes) for strokes in drawings], float)}
+    for shape in sorted({image.shape for image in images}):
+        yield features_of(np.stack([image for image in images if image.shape == shape]))
+
+
+def _pages(inputs: Iterable[Any]) -> Iterable[list[Any]]:
+    remaining = iter(inputs)
+    while page := list(islice(remaining, PAGE)):
+        yield page
+
+
+def _joined(parts: Iterable[dict[str, Values]]) -> dict[str, Values]:
+    found: dict[str, list[Values]] = {}
+    for part in parts:
+        for name, values in part.items():
+            found.setdefault(name, []).append(values)
+    return {name: np.concatenate(values) for name, values in found.items()}
 
 
 def _spread(total: int) -> npt.NDArray[np.int64]:

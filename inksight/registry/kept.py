@@ -1,18 +1,34 @@
-"""Kept inputs: what the service stored of a drawing or a picture, as the image that the model saw."""
+"""Kept inputs: what the service stored of a drawing or a picture, read a few at a time, and as the model saw it."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sqlalchemy import select
 
 from inksight.errors import DataError, DrawingError
+from inksight.registry.database import Database
+from inksight.registry.tables import Prediction
 
 Image = npt.NDArray[np.uint8]
+
+PAGE = 50
+"""Inputs that are read at once: that of a photo takes 0.2 MB, several times over on its way from the database."""
+
+
+def read_inputs(database: Database, ids: Sequence[str]) -> Iterator[dict[str, Any] | None]:
+    """Yield the kept input of each of these logged answers, or None; PAGE of them are in memory at a time."""
+    for start in range(0, len(ids), PAGE):
+        part = ids[start : start + PAGE]
+        query = select(Prediction.id, Prediction.input).where(Prediction.id.in_(part))
+        with database.read() as session:
+            found = {row.id: row.input for row in session.execute(query)}
+        yield from (found.get(number) for number in part)
 
 
 def image_of(kept: Mapping[str, Any], image_shape: tuple[int, ...]) -> Image:

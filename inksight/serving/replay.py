@@ -10,12 +10,11 @@ from sqlalchemy import select
 
 from inksight.errors import DataError
 from inksight.evaluation.intervals import wilson_one
-from inksight.registry.kept import Image, image_of
+from inksight.registry.kept import PAGE, Image, image_of, read_inputs
 from inksight.serving.live import LiveModel
 from inksight.serving.sources import load_version
 from inksight.serving.storage import Storage
 
-BATCH = 256
 SHOWN = 50
 
 
@@ -39,43 +38,47 @@ def replay(storage: Storage, model: str, version: int, *, limit: int) -> dict[st
 def _compare(storage: Storage, live: LiveModel, limit: int) -> dict[str, Any]:
     table, correction = storage.tables.Prediction, storage.tables.Correction
     with storage.database.read() as session:
-        query = select(table).where(table.model == live.name, table.given()).order_by(table.at.desc()).limit(limit)
-        logged = list(session.scalars(query))
-        ids = [row.id for row in logged]
+        # The inputs themselves are read later, a few at a time: those of photos would fill the memory.
+        query = select(table.id, table.label, table.input.is_not(None)).where(table.model == live.name, table.given())
+        logged = session.execute(query.order_by(table.at.desc()).limit(limit)).all()
+        ids = [number for number, _, _ in logged]
         truths: dict[str, str] = {}
         for start in range(0, len(ids), 500):
-            part = correction.prediction_id.in_(ids[start : start + 500])
-            said = select(correction).where(part, correction.source == "feedback", correction.state != "rejected")
-            for row in session.scalars(said.order_by(correction.id)):
-                truths[row.prediction_id] = row.final_label or row.label
-    kept = [row for row in logged if row.input is not None]
-    pairs: list[tuple[Any, str]] = []
-    for start in range(0, len(kept), BATCH):
-        read = [(row, image) for row in kept[start : start + BATCH] if (image := _image(row, live)) is not None]
+            said = select(correction.prediction_id, correction.final_label, correction.label)
+            said = said.where(correction.prediction_id.in_(ids[start : start + 500]))
+            said = said.where(correction.source == "feedback", correction.state != "rejected")
+            for number, final, label in session.execute(said.order_by(correction.id)):
+                truths[number] = final or label
+    then = {number: label for number, label, kept in logged if kept}
+    now: dict[str, str] = {}
+    ids = list(then)
+    for start in range(0, len(ids), PAGE):
+        part = ids[start : start + PAGE]
+        inputs = zip(part, read_inputs(storage.database, part), strict=True)
+        read = [(number, image) for number, kept in inputs if (image := _image(kept, live)) is not None]
         if read:
             best = live.classifier.predict_proba(np.stack([image for _, image in read])).argmax(axis=1)
-            pairs += [(row, live.classes[index]) for (row, _), index in zip(read, best, strict=True)]
-    changed = [(row, answer) for row, answer in pairs if row.label != answer]
-    known = [(row, answer, truths[row.id]) for row, answer in pairs if row.id in truths]
+            now |= {number: live.classes[index] for (number, _), index in zip(read, best, strict=True)}
+    changed = Counter((then[number], answer) for number, answer in now.items() if then[number] != answer)
+    known = [number for number in now if number in truths]
     return {
         "model": live.name,
         "version": live.version,
         "logged": len(logged),
-        "replayed": len(pairs),
-        "skipped": len(kept) - len(pairs),
-        "agreement": 1 - len(changed) / len(pairs) if pairs else None,
-        "then": _accuracy([row.label == truth for row, _, truth in known]),
-        "now": _accuracy([answer == truth for _, answer, truth in known]),
+        "replayed": len(now),
+        "skipped": len(then) - len(now),
+        "agreement": 1 - changed.total() / len(now) if now else None,
+        "then": _accuracy([then[number] == truths[number] for number in known]),
+        "now": _accuracy([now[number] == truths[number] for number in known]),
         "changes": [
-            {"from": before, "to": after, "count": count}
-            for (before, after), count in Counter((row.label, answer) for row, answer in changed).most_common(SHOWN)
+            {"from": before, "to": after, "count": count} for (before, after), count in changed.most_common(SHOWN)
         ],
     }
 
 
-def _image(row: Any, live: LiveModel) -> Image | None:
+def _image(kept: dict[str, Any] | None, live: LiveModel) -> Image | None:
     try:
-        return image_of(row.input, live.input_shape)
+        return None if kept is None else image_of(kept, live.input_shape)
     except DataError:
         return None
 

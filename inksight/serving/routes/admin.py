@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from inksight.errors import ConflictError
 from inksight.registry import corrections as review
+from inksight.registry.kept import read_inputs
 from inksight.serving.admin import requires
 from inksight.serving.schemas import Shape
 from inksight.serving.services import Services, services
@@ -191,10 +192,13 @@ def export(
 
 def _lines(shared: Services, since: datetime | None, until: datetime | None, model: str | None) -> Iterator[bytes]:
     table = shared.storage.tables.Prediction
+    names = [column.name for column in table.__table__.columns]
+    # The inputs are read a few at a time: those of a thousand photos would take hundreds of megabytes.
+    short = [getattr(table, name) for name in names if name != "input"]
     last: tuple[datetime, str] | None = None
     while True:
         # By place, not by offset: rows that arrive or are deleted meanwhile shift nothing, and every page is as fast.
-        query = select(table).order_by(table.at, table.id).limit(PAGE)
+        query = select(*short, table.input.is_not(None).label("kept")).order_by(table.at, table.id).limit(PAGE)
         if since is not None:
             query = query.where(table.at >= since)
         if until is not None:
@@ -204,9 +208,11 @@ def _lines(shared: Services, since: datetime | None, until: datetime | None, mod
         if last is not None:
             query = query.where((table.at > last[0]) | ((table.at == last[0]) & (table.id > last[1])))
         with shared.storage.database.read() as session:
-            rows = list(session.scalars(query))
+            rows = session.execute(query).all()
+        inputs = read_inputs(shared.storage.database, [row.id for row in rows if row.kept])
         for row in rows:
-            yield orjson.dumps({column.name: getattr(row, column.name) for column in table.__table__.columns}) + b"\n"
+            found = {**row._mapping, "input": next(inputs) if row.kept else None}
+            yield orjson.dumps({name: found[name] for name in names}) + b"\n"
         if len(rows) < PAGE:
             return
         last = (rows[-1].at, rows[-1].id)
