@@ -66,6 +66,11 @@ def test_the_image_gets_all_it_copies_and_nothing_else() -> None:
     assert all((REPOSITORY / name).exists() for name in copied)
 
 
+def test_races_can_be_played() -> None:
+    command = services()["inksight"]["command"]
+    assert "--workers" not in command, "with several there are no rooms, and the page offers Race all the same"
+
+
 def test_the_commands_exist() -> None:
     assert json.loads(last("ENTRYPOINT")) == ["inksight"]
     for words in (json.loads(last("CMD")), services()["inksight"]["command"]):
