@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 from inksight import drawing
 from inksight.serving import create_app, race, rooms
 from inksight.serving.live import bring_up
+from inksight.serving.routes import race as race_routes
 from inksight.serving.services import Services
 from inksight.settings import ServeSettings
 from tests.serving.conftest import HalvesClassifier, running
@@ -280,13 +281,21 @@ def test_an_empty_room_is_removed(house: House, monkeypatch: pytest.MonkeyPatch)
         assert nobody.closed() == 4404
 
 
-def test_only_pages_of_this_server_come_in(house: House) -> None:
+def test_only_pages_of_this_server_come_in(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(race_routes, "_told", set())
     host = house.address.removeprefix("http://")
     for origin in ("https://evil.example", f"http://{host}.evil.example", "null", "http://["):
         with pytest.raises(InvalidStatus) as refused, house.page(origin=origin):
             pass
         assert refused.value.response.status_code == 403
         assert json.loads(refused.value.response.body or b"")["error"]["code"] == "forbidden"
+        with suppress(InvalidStatus), house.page(origin=origin):
+            pass
+    told = [record for record in caplog.records if record.message == "a page may not play"]
+    assert len(told) == 4, "each is told once: browsers keep from the page why it may not"
+    assert vars(told[0])["fields"]["host"] == host
     with house.page(origin=house.address) as page:
         page.join("Ada")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from inksight.serving.routes import race as race_routes
 from tests.web.test_draw import CONTRASTS, PHONE
 from tests.web.test_pictionary import draw, expect, press
 
@@ -138,6 +139,23 @@ def test_a_ninth_player_reads_why_and_can_open_another_room(visit: Callable[...,
         assert page.evaluate(CONTRASTS) == []
     press(late, "Ouvrir une salle")
     expect(late.locator(".players .who")).to_have_text("Zoé")
+
+
+def test_a_page_that_is_refused_says_why(browser: Any, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What a proxy that sets a Host of its own makes of it.
+    monkeypatch.setattr(race_routes, "_host", lambda origin: "elsewhere")
+    context = browser.new_context(locale="fr-FR")
+    page = context.new_page()
+    page.goto(f"{address}#/race")
+    page.get_by_role("textbox", name="Votre nom").fill("Zoé")
+    press(page, "Ouvrir une salle")
+    expect(page.locator(".verdict .word")).to_have_text("Impossible d’entrer dans une course d’ici")
+    expect(page.get_by_role("alert")).to_contain_text(f"ou nommez {address.rstrip('/')} dans --cors-origins")
+    expect(page.get_by_text("Le serveur ne répond pas")).to_have_count(0)
+    monkeypatch.undo()
+    press(page, "Réessayer")
+    expect(page.locator(".players .who")).to_have_text("Zoé")
+    context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -88,6 +88,50 @@ def test_words_are_found_as_they_are_typed(require: Callable[..., str]) -> None:
     assert found == [True] * 4
 
 
+def test_a_race_that_lets_nobody_in_is_given_up(require: Callable[..., str]) -> None:
+    """Refused three times while the server answers; not while it is away, nor when a line came through."""
+    ended = node(require, """
+        const { Table } = await load("table.js");
+        const seen = [];
+        globalThis.sessionStorage = { getItem: () => null };
+        document.baseURI = "http://here/";
+        globalThis.setTimeout = (act, wait) => (wait < 5000 ? setImmediate(act) : 0);
+        async function play(tries) {
+          let made = 0;
+          let end = null;
+          const asked = [];
+          const table = new Table("abc", { onlost() {}, onend: ({ status }) => { end = status; } });
+          globalThis.fetch = async () => {
+            const status = asked.shift();
+            if (status === 0) throw new TypeError();
+            return { ok: status === 200, status, json: async () => ({}) };
+          };
+          globalThis.WebSocket = class {
+            static OPEN = 1;
+            readyState = 0;
+            constructor() { setImmediate(() => this.meet(tries[made++])); }
+            meet(found) {
+              if (found === undefined) return;
+              if (found === "open") { this.readyState = 1; this.onopen(); this.readyState = 3; }
+              else asked.push(found);
+              this.onclose({ code: 1006 });
+            }
+            send() {}
+            close() {}
+          };
+          table.join("Ada");
+          for (let turn = 0; turn < 100; turn++) await new Promise(setImmediate);
+          return [end, made];
+        }
+        for (const tries of [[200, 200, 200, 200], [200, 200, 0, 200, 200], [200, 200, "open", 200, 200], [0, 404]]) {
+          seen.push(await play(tries));
+        }
+        console.log(JSON.stringify(seen));
+    """)  # fmt: skip
+    assert [status for status, _ in ended] == [403, None, None, 404]
+    assert [made >= 5 for _, made in ended[1:3]] == [True, True], "it goes on trying"
+
+
 def test_sha256_without_the_browsers_own(require: Callable[..., str]) -> None:
     texts = ["", "abc", "salt:œil", *("x" * length for length in range(50, 130)), "y" * 1000]
     program = f"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Literal, cast
 from urllib.parse import urlsplit
 
@@ -10,12 +11,18 @@ from pydantic import Field
 
 from inksight.errors import InksightError
 from inksight.serving.errors import response_for
+from inksight.serving.logs import log
 from inksight.serving.routes.games import drawing_model
 from inksight.serving.schemas import Shape
 from inksight.serving.services import Services, services
 from inksight.serving.tokens import ForbiddenError
 
 router = APIRouter(prefix="/v1/race", tags=["games"])
+
+MOST_TOLD = 100
+"""Origins whose refusal is logged; anybody can make up any number of them."""
+
+_told: set[str] = set()
 
 Code = Annotated[str, Path(pattern="^[a-z0-9]{1,20}$", description="As the server gave it.", examples=["k7mq2rbd"])]
 
@@ -77,9 +84,16 @@ def _state(shared: Services, code: str) -> RoomState:
 def _check_origin(socket: WebSocket, allowed: list[str]) -> None:
     """Raise ForbiddenError for a page of another site: browsers let any page open a WebSocket to anywhere."""
     origin = socket.headers.get("origin")
-    if origin is None or origin in allowed or _host(origin) == socket.headers.get("host"):
+    host = socket.headers.get("host")
+    if origin is None or origin in allowed or _host(origin) == host:
         return
-    raise ForbiddenError(f"pages of {origin[:100]} may not play here", hint="--cors-origins lets other sites in.")
+    hint = "--cors-origins lets other sites in; a proxy before this server must pass Host on."
+    origin = origin[:100]
+    if origin not in _told and len(_told) < MOST_TOLD:
+        # Browsers do not tell the page why.
+        _told.add(origin)
+        log("a page may not play", level=logging.WARNING, origin=origin, host=host, hint=hint)
+    raise ForbiddenError(f"pages of {origin} may not play here", hint=hint)
 
 
 def _host(origin: str) -> str | None:

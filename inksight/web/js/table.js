@@ -4,12 +4,14 @@
 //   table.join("Ada"); table.say("start"); table.ask(round, strokes).then(({ predictions, won }) => ...); table.close();
 //
 // onlost: the line broke and is tried again. onend({ status, message, hint }): it will not be: the room is gone (404)
-// or full (409), the name is not allowed (422), or the player came in elsewhere (1).
+// or full (409), the name is not allowed (422), the player came in elsewhere (1), or the server answers but lets no
+// line through from here (403).
 
-import { ApiError } from "./api.js";
+import { ApiError, get } from "./api.js";
 
 const OFFSET = 4000;
 const SILENCE = 5000; // a line on which nothing is heard for so long, though something is due, is dead
+const REFUSALS = 3; // in a row while the server answers: one may be chance
 const stored = (code) => `inksight.race.${code}`;
 
 export class Table {
@@ -22,6 +24,7 @@ export class Table {
   #wait = 250;
   #timer = 0;
   #silent = 0;
+  #refusals = 0;
   #closed = false;
 
   constructor(code, handlers) {
@@ -41,9 +44,17 @@ export class Table {
     const socket = new WebSocket(address);
     this.#socket = socket;
     this.#error = null;
-    socket.onopen = () => this.say("join", { name, token: sessionStorage.getItem(stored(this.#code)) });
+    let opened = false;
+    socket.onopen = () => {
+      opened = true;
+      this.#refusals = 0;
+      this.say("join", { name, token: sessionStorage.getItem(stored(this.#code)) });
+    };
     socket.onmessage = ({ data }) => this.#hear(JSON.parse(data));
-    socket.onclose = ({ code }) => this.#lost(code);
+    socket.onclose = ({ code }) => {
+      this.#lost(code);
+      if (!opened) this.#wonder();
+    };
     this.expect();
   }
 
@@ -122,5 +133,22 @@ export class Table {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.join(this.#name), this.#wait);
     this.#wait = Math.min(5000, this.#wait * 2);
+  }
+
+  // The line was not let through. A browser does not tell why: the server may be away, or it, or a proxy before it,
+  // refuses this page.
+  async #wonder() {
+    let why = null;
+    try {
+      await get(`v1/race/rooms/${encodeURIComponent(this.#code)}`);
+      this.#refusals += 1;
+      if (this.#refusals >= REFUSALS) why = new ApiError(403, { code: "refused" });
+    } catch (error) {
+      this.#refusals = 0;
+      if (!error.passing) why = error;
+    }
+    if (why === null || this.#closed || this.#socket.readyState === WebSocket.OPEN) return;
+    this.close();
+    this.#handlers.onend(why);
   }
 }

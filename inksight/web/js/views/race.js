@@ -200,6 +200,12 @@ export function mount(root, { notice, status, again }) {
       actions.replaceChildren(button("stamp-button", t("race.here"), again));
       return;
     }
+    if (error.status === 403) {
+      word.textContent = t("race.refused");
+      actions.replaceChildren(h("p", { class: "refusal", role: "alert" }, t("race.refused.how", { address: location.origin })),
+        button("stamp-button", t("race.retry"), again));
+      return;
+    }
     if (error.status === 422) return askName(t("race.join"), enter, reason(error));
     const full = error.code === "room_full";
     word.textContent = t(full ? "race.full" : "race.closed");
