@@ -105,7 +105,7 @@ def test_the_queue_is_worked_off_by_keyboard(
     page.keyboard.press("x")
     expect(tally).to_contain_text("3 decided")
     page.keyboard.press("s")
-    expect(page.get_by_text("Nothing is waiting for review.")).to_be_visible()
+    expect(page.get_by_text("1 is left for later; B goes back.")).to_be_visible()
     assert states(service) == [("accepted", "top"), ("relabelled", "bottom"), ("rejected", None), ("pending", None)]
     assert corrections.find(service.storage.database, queue[0]).reviewer == "alice"
     expect(page.get_by_role("button", name="Waiting: 1")).to_be_visible()
@@ -117,6 +117,12 @@ def test_the_queue_is_worked_off_by_keyboard(
     expect(page.locator(".agreement table").last.locator("tbody tr")).to_have_count(1)
     page.reload()
     expect(page.locator(".claims dd").first).to_contain_text("left")
+    page.keyboard.press("s")
+    expect(page.get_by_text("1 is left for later; B goes back.")).to_be_visible()
+    page.keyboard.press("b")
+    expect(page.locator(".claims dd").first).to_contain_text("left")
+    page.keyboard.press("x")
+    expect(page.get_by_text("Nothing is waiting for review.")).to_be_visible()
 
 
 def test_decisions_are_looked_through_and_taken_back(
@@ -160,7 +166,7 @@ def test_a_tab_pressed_twice_shows_every_drawing_once_and_keeps_the_focus(
     for number in queue:
         expect(page.locator(".evidence")).to_have_attribute("aria-label", f"Drawing of correction {number}")
         page.keyboard.press("s")
-    expect(page.get_by_text("Nothing is waiting for review.")).to_be_visible()
+    expect(page.get_by_text("4 are left for later; B goes back.")).to_be_visible()
 
 
 def test_a_token_for_reviews_survives_a_look_at_the_models(

@@ -243,6 +243,7 @@ export default {
     "review.of": "of {count}",
     "review.lost": "The drawing was not kept.",
     "review.done": "Nothing is waiting for review.",
+    "review.later": "{count} {count|is|are} left for later; B goes back.",
     "review.through": "That was all of them.",
     "review.drawing": "Drawing of correction {number}",
     "retrain.start": "Retrain {model} with {count} accepted",

@@ -243,6 +243,7 @@ export default {
     "review.of": "sur {count}",
     "review.lost": "Le dessin n’a pas été gardé.",
     "review.done": "Rien n’attend de relecture.",
+    "review.later": "{count} {count|est remis|sont remis} à plus tard ; B revient en arrière.",
     "review.through": "Il n’y en a plus.",
     "review.drawing": "Dessin de la correction {number}",
     "retrain.start": "Réentraîner {model} avec {count} {count|accepté|acceptés}",

@@ -121,9 +121,16 @@ export function mount(root, { notice }) {
     claim.textContent = t(settled ? "review.reviewer" : "review.player");
     player.textContent = item ? label(settled ? item.final_label : item.label) : "–";
     if (item?.confidence != null) machine.append(h("span", { class: "share" }, percent(item.confidence)));
-    empty.textContent = item ? (item.input ? "" : t("review.lost")) : t(state === STATES[0] ? "review.done" : "review.through");
+    empty.textContent = item ? (item.input ? "" : t("review.lost")) : emptied();
     canvas.setAttribute("aria-label", item ? t("review.drawing", { number: item.id }) : empty.textContent);
     draw(canvas, item?.input);
+  }
+
+  // What is said where no drawing is left. Those that were put off do not come again by themselves.
+  function emptied() {
+    if (state !== STATES[0]) return t("review.through");
+    const later = past.filter((one) => one.state === state).length;
+    return later ? t("review.later", { count: number(later) }) : t("review.done");
   }
 
   async function decide(action, chosen) {
