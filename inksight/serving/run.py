@@ -48,8 +48,7 @@ def serve(models: Sequence[str], settings: ServeSettings, *, on_start: Callable[
     if settings.game_data:
         find_dataset(settings.game_data)
     listener = _listen(settings)
-    host, port = listener.getsockname()[:2]
-    address = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
+    address = address_of(*listener.getsockname()[:2])
 
     def started() -> None:
         if on_start is not None:
@@ -189,6 +188,12 @@ def rest_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
+
+
+def address_of(host: str, port: int) -> str:
+    """Return where a browser on this machine finds what listens there."""
+    host = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return f"http://{host}:{port}"
 
 
 def _listen(settings: ServeSettings) -> socket.socket:

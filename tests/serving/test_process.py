@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from inksight.serving.run import _listen
+from inksight.serving.run import _listen, address_of
 from inksight.settings import ServeSettings
 from tests.serving.conftest import TALL_LEFT
 from tests.serving.test_admin import real_bundle  # noqa: F401
@@ -320,3 +320,10 @@ def test_tokens_on_the_command_line(tmp_path: Path) -> None:
     assert run("add", "bob", "--scope", "all").returncode == 2
     assert run("remove", "alice").returncode == 0
     assert run("remove", "alice").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("host", "told"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "[::1]"), ("::", "127.0.0.1")]
+)
+def test_the_address_can_be_opened(host: str, told: str) -> None:
+    assert address_of(host, 8000) == f"http://{told}:8000"
