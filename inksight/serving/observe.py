@@ -50,6 +50,10 @@ class Observe:
         scope[REQUEST_ID] = request_id
         scope[STARTED] = start
         status = 0
+        method = scope["method"]
+        if method == "HEAD":
+            # Whatever can be had has a head, which uptime checks ask for; the server leaves the body out.
+            scope = {**scope, "method": "GET"}
 
         async def finished(message: Message) -> None:
             nonlocal status
@@ -77,12 +81,12 @@ class Observe:
         finally:
             seconds = time.perf_counter() - start
             route = getattr(scope.get("route"), "path", "other")
-            self.metrics.finished(scope["method"], route, status, seconds)
+            self.metrics.finished(method, route, status, seconds)
             if self.access_log:
                 log(
                     "request",
                     request_id=request_id,
-                    method=scope["method"],
+                    method=method,
                     path=scope["path"],
                     status=status,
                     ms=round(seconds * 1000, 3),

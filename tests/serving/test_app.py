@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import http.client
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -15,7 +18,7 @@ from fastapi.testclient import TestClient
 from inksight.errors import UsageError
 from inksight.serving import create_app, serve
 from inksight.settings import ServeSettings
-from tests.serving.conftest import CLASSES, TALL_LEFT, HalvesClassifier, ready
+from tests.serving.conftest import CLASSES, TALL_LEFT, HalvesClassifier, ready, running
 from tests.serving.test_feedback import wait_for
 from tests.serving.test_predict import check_error, drawn_picture
 
@@ -97,6 +100,25 @@ def test_a_bug_is_a_500_in_the_one_shape(caplog: pytest.LogCaptureFixture) -> No
     assert response.headers["x-request-id"] in error["hint"]
     [record] = [record for record in caplog.records if record.message == "unhandled error"]
     assert record.exc_info is not None
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/health/live", "/v1/health/ready", "/health", "/metrics", "/nope"])
+def test_what_can_be_had_has_a_head(client: TestClient, path: str) -> None:
+    head, whole = client.head(path), client.get(path)
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    assert head.headers["content-type"] == whole.headers["content-type"]
+    assert client.head("/v1/predict").headers["allow"] == "POST"
+
+
+def test_heads_have_no_body_on_the_wire() -> None:
+    with running(create_app(models=[HalvesClassifier()])) as address:
+        with closing(http.client.HTTPConnection(address.removeprefix("http://"))) as connection:
+            for _ in range(2):  # a body would be taken for the next answer
+                connection.request("HEAD", "/v1/health/ready")
+                answer = connection.getresponse()
+                assert (answer.status, answer.read()) == (200, b"")
+        counts = httpx.get(f"{address}/metrics").text
+    assert re.search(r'inksight_requests_total\{.*method="HEAD".*\} 2.0', counts)
 
 
 def test_request_ids(client: TestClient) -> None:
