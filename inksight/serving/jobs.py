@@ -11,7 +11,6 @@ settings that are numbers and choices; nothing that is a path or an address.
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from inksight import models
 from inksight.config import Settings, fields_of, resolve
 from inksight.errors import InksightError, UnavailableError, UsageError, unknown
 from inksight.registry.jobs import JobError, Jobs
+from inksight.registry.versions import check_name
 from inksight.serving.logs import log
 from inksight.settings import RetrainSettings, TrainSettings
 from inksight.tuning.jobs import log_lines
@@ -43,8 +43,6 @@ OWN_SETTINGS = {
 }
 """Settings that are not for clients: they name files and servers, or belong to whoever runs the machine."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-
 
 class Workshop:
     """The jobs of a service; every method asks the database and may block."""
@@ -60,7 +58,7 @@ class Workshop:
 
     def retrain(self, model: str, settings: Mapping[str, Any]) -> Job:
         """Start to train a registered model on its reviewed corrections."""
-        name = self._storage.registry.find(checked_name(model, "model")).name
+        name = self._storage.registry.find(check_name(model, "model name")).name
         return self._start("retrain", name, {"model": name, "settings": checked(RetrainSettings, settings)})
 
     def train(self, model: str, architecture: str, data: str, settings: Mapping[str, Any]) -> Job:
@@ -70,7 +68,7 @@ class Workshop:
         known = {path.stem for path in workspace().datasets.glob("*.h5")}
         if data not in known:
             raise unknown("dataset", data, known)
-        name = checked_name(model, "model")
+        name = check_name(model, "model name")
         spec = {"model": name, "architecture": architecture, "data": data, "settings": checked(TrainSettings, settings)}
         return self._start("train", name, spec)
 
@@ -138,15 +136,6 @@ class Workshop:
             self.jobs.fail(job_id, JobError(f"its process {how}"))
         except InksightError as error:
             log("a job's end was not written; it will be missed", job=job_id, **error.as_dict())
-
-
-def checked_name(name: str, what: str) -> str:
-    """Return a name that is a plain word; raises UsageError."""
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{what} name {name[:100]!r} is not valid", hint="Use letters, digits and . _ - (at most 100)."
-        )
-    return name
 
 
 def checked(cls: type[Settings], settings: Mapping[str, Any]) -> dict[str, Any]:

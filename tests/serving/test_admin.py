@@ -329,6 +329,16 @@ def test_moments_without_a_zone_are_in_utc(client: TestClient) -> None:
     assert exported(until=f"{moment:%Y-%m-%dT%H:%M:%S}") == [answer["id"]]
 
 
+def test_a_job_may_name_what_the_registry_may(client: TestClient) -> None:
+    def refused(name: str) -> dict[str, str]:
+        job = {"kind": "retrain", "model": name}
+        return check_error(client.post("/v1/jobs", headers=headers, json=job), 404 if "+" in name else 422)
+
+    headers = bearer("jobs")
+    assert "sketch+digits" in refused("sketch+digits")["message"]
+    assert "a letter or digit first" in refused("../digits")["hint"]
+
+
 def test_rate_limits() -> None:
     settings = ServeSettings(rate_limit=1, rate_burst=5)
     with TestClient(create_app(settings, models=[HalvesClassifier()])) as client:
