@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
-from starlette.middleware.cors import CORSMiddleware
 
 from inksight import __version__
 from inksight.serving import errors
+from inksight.serving.cors import CrossOrigin
 from inksight.serving.direct import Direct
 from inksight.serving.experiments import HEADER
 from inksight.serving.limits import BodyLimit
@@ -71,7 +71,7 @@ def create_app(settings: ServeSettings | None = None, *, models: Sequence[str | 
         app.add_middleware(RateLimit, rate=settings.rate_limit, burst=settings.rate_burst)
     if settings.cors_origins:
         app.add_middleware(
-            CORSMiddleware,
+            CrossOrigin,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", HEADER],

@@ -363,3 +363,5 @@ def test_other_origins_are_let_in_only_when_asked_for() -> None:
             assert client.get("/v1/models", headers=origin).headers.get("access-control-allow-origin") == expected
             visitor = client.options("/v1/predict", headers={**origin, "Access-Control-Request-Headers": "X-Client-Id"})
             assert (visitor.status_code == 200) == bool(expected)
+            for asked in ({"Origin": "https://other.example"}, {"Access-Control-Request-Method": "DELETE"}):
+                check_error(client.options("/v1/predict", headers=origin | asked), 400 if origins else 405)
