@@ -32,7 +32,7 @@ from inksight.bundle.comparing import answer_change, check_classes, speed_change
 from inksight.bundle.files import read_recorded
 from inksight.bundle.graph import to_onnx
 from inksight.bundle.loading import onnx_runner, torch_runner
-from inksight.bundle.parity import Predict, batched, compare, parity_images, require, spread
+from inksight.bundle.parity import SAMPLES, Predict, batched, compare, made_images, parity_images, require, spread
 from inksight.bundle.quantizing import CALIBRATION_IMAGES, to_float16, to_int8
 from inksight.data.dataset import Dataset
 from inksight.errors import BundleError, ConflictError, MissingPartError, UsageError, unknown
@@ -74,13 +74,14 @@ def export(
         with redirect_stdout(sys.stderr):  # litert-torch tells of its steps; standard output is for the result
             run = kind.write(model, temporary, data)
         real = data.images("val") if data is not None and data.size("val") else None
-        images, made = parity_images(model.description, real)
         if kind.exact:
-            parity = compare(batched(reference, images), batched(run, images), real=made < len(images))
+            compared, made = parity_images(model.description, real)
+            parity = compare(batched(reference, compared), batched(run, compared), real=made < len(compared))
             require(parity, f"the export to {format} is")
         report: dict[str, Any] = {"format": format, "path": str(target)}
         report |= answer_change(reference, run, model, data)
         if kind.timed:
+            images = made_images(model.image_shape, 64) if real is None else spread(real, SAMPLES)
             report["speed"] = speed_change({"bundle": model.predict_proba, format: run}, images)
         report["bundle_bytes"] = model.description["files"]["model.onnx"]["bytes"]
         report["bytes"] = _publish(temporary, target)

@@ -14,7 +14,7 @@ from inksight.cli.options import settings_options
 from inksight.cli.output import say
 from inksight.cli.train import how_to_go_on
 from inksight.config import resolve
-from inksight.errors import GateError
+from inksight.errors import GateError, NotFoundError, UnavailableError
 from inksight.settings import ServeSettings
 
 NAME = "digits"
@@ -42,7 +42,7 @@ def quickstart(
     say(f"2/3  judged on {run.metrics['samples']} digits it never saw: {run.metrics['accuracy']:.1%} right")
     say(f"     (95 % interval {low:.1%} to {high:.1%}); report: {run.folder / 'report' / 'report.html'}")
     say(f"     bundle: {run.bundle}")
-    _register(run.bundle)
+    model = _register(run.bundle)
     if not serve:
         return
     from inksight import serving
@@ -55,21 +55,32 @@ def quickstart(
             webbrowser.open(address)
 
     # Doodles first: they are what the page greets a newcomer with; the fresh digits model is one choice away.
-    serving.serve(["doodles", f"{NAME}@champion"], settings, on_start=show)
+    serving.serve(["doodles", model], settings, on_start=show)
 
 
-def _register(bundle: Path) -> None:
-    """Add the model to the registry, so that corrections can retrain it, and put it in front if the gates agree."""
+def _register(bundle: Path) -> str:
+    """Add the model to the registry, so that corrections can retrain it, in front if the gates agree.
+
+    Returns what to serve: the registry's champion, or the bundle itself where there is none.
+    """
     from inksight import registry
 
-    with closing(registry.open()) as store:
-        version = store.register(bundle, NAME)
-        try:
-            store.promote(NAME, version.number)
-        except GateError as refused:
-            say(f"     {version.ref} is kept, and not served: {refused.message}")
-        else:
-            say(f"     registered as {version.ref}")
+    try:
+        with closing(registry.open()) as store:
+            version = store.register(bundle, NAME)
+            try:
+                champion = store.promote(NAME, version.number).version
+                say(f"     registered as {version.ref}")
+            except GateError as refused:
+                say(f"     registered as {version.ref}, not as champion: {refused.message}")
+                champion = store.find(f"{NAME}@champion")
+                say(f"     {champion.ref} is served")
+            return f"{NAME}@champion"
+    except NotFoundError:  # the gates refused the first of all
+        return str(bundle)
+    except UnavailableError as away:
+        say(f"     not registered: {away.message}")
+        return str(bundle)
 
 
 def _has_display() -> bool:

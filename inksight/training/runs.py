@@ -14,6 +14,7 @@ report/                the evaluation on the test split
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,8 +81,9 @@ def forget_unbegun(folder: Path) -> None:
     trained = history.is_file() and history.stat().st_size > 0
     if trained or any((folder / name).exists() for name in ("checkpoints", "head")):
         return
-    for name in ("settings.json", "history.jsonl", "mlflow.json"):
+    for name in ("settings.json", "reading.json", "history.jsonl", "mlflow.json"):
         (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
     with suppress(OSError):  # it holds something else
         folder.rmdir()
 

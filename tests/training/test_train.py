@@ -184,7 +184,7 @@ def test_a_run_that_fails_before_anything_was_trained_leaves_its_name_free(
     data: Path, home: Path, wrong: dict[str, Any]
 ) -> None:
     with pytest.raises(InksightError):
-        train(data, name="mine", **{**ONLY, **wrong})
+        train(data, name="mine", **{**ONLY, "tensorboard": True, **wrong})
     assert not (home / "runs" / "mine").exists()
     assert train(data, name="mine", **{**ONLY, "epochs": 1}).folder == home / "runs" / "mine"
 
