@@ -14,13 +14,13 @@ were recognised by definition: they wait for review like the others, but do not 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
-from inksight.errors import NotFoundError, UsageError, unknown
+from inksight.errors import ConflictError, NotFoundError, UsageError, unknown
 from inksight.registry.database import Database
 from inksight.registry.tables import Correction, now
 
@@ -55,11 +55,13 @@ def decide(
     reviewer: str,
     label: str | None = None,
     classes: Collection[str] | None = None,
+    seen: Mapping[str, str | None] | None = None,
 ) -> Correction:
     """Accept, relabel or reject a correction and return it as it is now.
 
-    `label` is needed to relabel and must be one of `classes` where these are known. Raises NotFoundError, or UsageError
-    for an action that does not go with the label.
+    `label` is needed to relabel and must be one of `classes` where these are known. `seen` are values of its columns as
+    the reviewer saw them. Raises NotFoundError, UsageError for an action that does not go with the label, or
+    ConflictError when the player or another reviewer has changed what was seen.
     """
     if action not in ACTIONS:
         raise unknown("action", action, ACTIONS)
@@ -70,7 +72,14 @@ def decide(
     if label is not None and classes is not None and label not in classes:
         raise _no_label(label, classes)
     with database.write() as session:
-        row = _get(session, number)
+        row = _get(session, number, lock=True)
+        if any(getattr(row, column) != value for column, value in (seen or {}).items()):
+            by = f" by {row.reviewer}" if row.reviewer else ""
+            said = row.final_label or row.label
+            raise ConflictError(
+                f"correction {number} was changed meanwhile: it is {row.state}{by}, and says {said!r}",
+                hint="Look at it again, and decide then.",
+            )
         row.state = ACTIONS[action]
         final = {"accept": row.label, "relabel": label, "reject": None}[action]
         if final != row.final_label:
@@ -175,8 +184,8 @@ def _conditions(state: str | None, model: str | None) -> list[ColumnElement[bool
     return found
 
 
-def _get(session: Session, number: int) -> Correction:
-    row = session.get(Correction, number)
+def _get(session: Session, number: int, *, lock: bool = False) -> Correction:
+    row = session.get(Correction, number, with_for_update=lock)
     if row is None:
         raise NotFoundError(
             f"there is no correction {number}", hint="`inksight corrections list` and GET /v1/corrections list them."

@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
+from inksight.errors import ConflictError
 from inksight.registry import Registry, corrections
 from inksight.registry.tables import Correction
 
@@ -65,6 +68,16 @@ def test_many_classes_and_days_are_cut_to_those_that_matter(store: Registry) -> 
     assert len(found["by_day"]) == corrections.DAYS
     assert found["by_day"][-1]["day"] == str((NOON + timedelta(days=index)).date())
     assert found["players_agreed"]["n"] == corrections.CLASSES + 6
+
+
+def test_what_was_changed_since_it_was_seen_is_not_decided(any_store: Registry) -> None:
+    add(any_store, 1, "cat", "fox")
+    [row] = corrections.listing(any_store.database)
+    seen = {"state": row.state, "label": row.label, "final_label": row.final_label}
+    corrections.decide(any_store.database, row.id, "relabel", label="dog", reviewer="ada", seen=seen)
+    with pytest.raises(ConflictError, match="it is relabelled by ada, and says 'dog'"):
+        corrections.decide(any_store.database, row.id, "accept", reviewer="bob", seen=seen)
+    assert corrections.find(any_store.database, row.id).final_label == "dog"
 
 
 def test_another_decision_is_to_be_learnt_anew(store: Registry) -> None:

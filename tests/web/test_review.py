@@ -169,6 +169,60 @@ def test_a_tab_pressed_twice_shows_every_drawing_once_and_keeps_the_focus(
     expect(page.get_by_text("4 are left for later; B goes back.")).to_be_visible()
 
 
+def test_nobody_waits_for_the_numbers_beside_the_queue(
+    visit: Callable[..., Any], service: Any, token: str, queue: list[int]
+) -> None:
+    page = visit(path="#/review")
+    enter(page, token)
+    expect(page.get_by_role("button", name="Waiting: 4")).to_be_visible()
+    page.route("**/statistics", lambda route: None)  # never answered
+    for number in queue[:3]:
+        expect(page.locator(".evidence")).to_have_attribute("aria-label", f"Drawing of correction {number}")
+        with page.expect_response(f"**/v1/corrections/{number}"):
+            page.keyboard.press("a")
+    assert [state for state, _ in states(service)] == ["accepted"] * 3 + ["pending"]
+    page.unroute_all(behavior="ignoreErrors")
+
+
+def test_keys_do_nothing_to_drawings_that_are_still_on_their_way(
+    visit: Callable[..., Any], service: Any, token: str, queue: list[int]
+) -> None:
+    page = visit(path="#/review")
+    enter(page, token)
+    expect(page.get_by_role("button", name="Waiting: 4")).to_be_visible()
+    held: list[Any] = []
+    page.route("**/v1/corrections?*", lambda route: held.append(route))
+    for _ in range(len(queue) + 2):
+        page.keyboard.press("s")
+    while not held:
+        page.wait_for_timeout(50)
+    page.unroute("**/v1/corrections?*")
+    held[0].continue_()
+    expect(page.get_by_text("4 are left for later; B goes back.")).to_be_visible()
+    for _ in range(len(queue) + 2):
+        page.keyboard.press("b")
+    expect(page.locator(".evidence")).to_have_attribute("aria-label", f"Drawing of correction {queue[0]}")
+    assert len(held) == 1, "a page is asked for once"
+
+
+def test_what_another_reviewer_decided_is_not_overwritten_unseen(
+    browser: Any, address: str, service: Any, token: str, queue: list[int]
+) -> None:
+    page = browser.new_context(locale="en-GB").new_page()
+    page.goto(f"{address}#/review")
+    enter(page, token)
+    expect(page.locator(".claims dd").last).to_have_text("top")
+    corrections.decide(service.storage.database, queue[0], "relabel", label="right", reviewer="bob")
+    page.keyboard.press("a")
+    expect(page.locator("#notices")).to_contain_text("it is relabelled by bob")
+    expect(page.locator(".claims dd").last).to_have_text("right")
+    assert states(service)[0] == ("relabelled", "right")
+    page.keyboard.press("x")
+    expect(page.locator(".tally")).to_contain_text("1 decided")
+    assert states(service)[0] == ("rejected", None)
+    page.context.close()
+
+
 def test_a_token_for_reviews_survives_a_look_at_the_models(
     browser: Any, address: str, service: Any, token: str, queue: list[int]
 ) -> None:

@@ -121,11 +121,20 @@ class CorrectionCounts(Agreement):
     by_day: list[DayAgreement] = Field(description="The last days, the newest last.")
 
 
+class Seen(Shape):
+    """A correction as a reviewer saw it."""
+
+    state: Literal["pending", "accepted", "relabelled", "rejected"]
+    label: str = Field(max_length=200)
+    final_label: str | None = Field(default=None, max_length=200)
+
+
 class Decision(Shape):
     """What a reviewer decides: the label is right, it is another one, or the drawing is of no use."""
 
     action: Literal["accept", "relabel", "reject"]
     label: str | None = Field(default=None, max_length=200, description="The right label, to relabel.")
+    seen: Seen | None = Field(default=None, description="What was decided on; where it has changed, the answer is 409.")
 
 
 @router.get("/token")
@@ -167,8 +176,12 @@ def decide(request: Request, number: Number, decision: Decision, holder: Review)
     shared = services(request)
     database = shared.storage.database
     classes = _classes(shared, review.find(database, number).model) if decision.label else None
-    action, label = decision.action, decision.label
-    return _correction(review.decide(database, number, action, reviewer=holder.name, label=label, classes=classes))
+    seen = decision.seen.model_dump() if decision.seen else None
+    return _correction(
+        review.decide(
+            database, number, decision.action, reviewer=holder.name, label=decision.label, classes=classes, seen=seen
+        )
+    )
 
 
 @router.get(

@@ -24,6 +24,8 @@ export function mount(root, { notice }) {
   let past = [];
   let after = 0;
   let turned = 0; // how often another state was turned to; a page of an earlier one comes too late
+  let loading = null; // the turn whose next page is on its way
+  let counting = 0;
   let busy = false;
   let choosing = false;
   let left = false;
@@ -87,20 +89,30 @@ export function mount(root, { notice }) {
 
   async function more() {
     const wanted = turned;
+    loading = wanted;
     try {
-      const page = await admin.get(`v1/corrections?state=${state}&limit=50&after=${after}`);
-      if (wanted !== turned) return;
+      const page = await admin.get(`v1/corrections?state=${state}&limit=50&after=${after}`)
+        .finally(() => { if (loading === wanted) loading = null; });
+      if (left || wanted !== turned) return;
       queue.push(...page.corrections);
       if (page.corrections.length) after = page.corrections.at(-1).id;
-      await count();
     } catch (error) {
       return failed(error);
     }
-    if (!left) show();
+    show(); // what is first in the queue is what a key decides on
+    await count();
   }
 
+  // The numbers beside the queue; nobody waits for them.
   async function count() {
-    const found = await admin.get("v1/corrections/statistics");
+    const mine = ++counting;
+    let found;
+    try {
+      found = await admin.get("v1/corrections/statistics");
+    } catch (error) {
+      return failed(error);
+    }
+    if (left || mine !== counting) return;
     refill(tabs, STATES.filter((name) => name === state || found.states[name] || name === STATES[0]).map((name) =>
       h("button", { class: "quiet", type: "button", "aria-pressed": String(name === state), onclick: () => turn(name) },
         t(`review.${name}`, { count: number(found.states[name] ?? 0) }))));
@@ -137,28 +149,41 @@ export function mount(root, { notice }) {
     const [item] = queue;
     if (!item || busy) return;
     busy = true;
+    const seen = { state: item.state, label: item.label, final_label: item.final_label };
     try {
-      const done = await admin.post(`v1/corrections/${item.id}`, chosen ? { action, label: chosen } : { action });
+      const done = await admin.post(`v1/corrections/${item.id}`, { action, seen, ...(chosen && { label: chosen }) });
       decided += 1;
       if (queue[0] === item) {
         queue[0] = done;
         next();
       }
-      await count();
     } catch (error) {
       failed(error);
+      if (error.status === 409) await again(item).catch(failed);
+      return;
     } finally {
       busy = false;
     }
+    count();
+  }
+
+  // It was changed meanwhile: shown as it is now, to be decided on once more.
+  async function again(item) {
+    const now = await admin.get(`v1/corrections/${item.id}`);
+    if (left || queue[0] !== item) return;
+    queue[0] = now;
+    show();
   }
 
   function next() {
+    if (!queue.length) return; // the next page is on its way
     past.push(queue.shift());
     if (queue.length) show();
-    else more();
+    else if (loading !== turned) more();
   }
 
   function before() {
+    if (!past.length) return;
     queue.unshift(past.pop());
     show();
   }
