@@ -251,9 +251,46 @@ def test_a_game_is_not_thrown_away_by_the_language(visit: Callable[..., Any]) ->
     reply("accept")
     press(page, "Français")
     expect(page.get_by_role("button", name="Commencer")).to_be_visible()
-    assert asked == ["The game that you are playing ends with this. Change the language?"] * 2
+    assert asked == ["The game on this page ends with this, and so does its result. Change the language?"] * 2
     press(page, "English")
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_visible()
+
+
+def test_a_result_is_not_thrown_away_by_the_language(visit: Callable[..., Any]) -> None:
+    page = visit(path="#/pictionary")
+    begin(page, "Start")
+    for _ in range(5):
+        press(page, "Skip")
+        over(page)
+        begin(page, "Next word")
+    press(page, "Skip")
+    press(page, "See the result")
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    press(page, "Français")
+    expect(page.locator(".finale h1")).to_contain_text("points")
+    assert len(asked) == 1
+    page.get_by_role("textbox").fill("Ada")
+    press(page, "Enter")
+    expect(page.locator(".signed")).to_be_visible()
+    press(page, "Français")
+    expect(page.get_by_role("button", name="Commencer")).to_be_visible()
+    assert len(asked) == 1, "the score is safe"
+    press(page, "English")
+
+
+def test_a_double_click_presses_one_button(visit: Callable[..., Any]) -> None:
+    page = visit(path="#/pictionary")
+    with page.expect_response("**/rounds"):
+        page.get_by_role("button", name="Infinite", exact=True).dblclick()
+    expect(page.locator(".game.playing")).to_be_visible()
+    page.get_by_role("button", name="Skip", exact=True).click()
+    over(page)
+    with page.expect_response("**/rounds"):
+        page.get_by_role("button", name="Next word", exact=True).dblclick()
+    page.wait_for_timeout(500)
+    expect(page.locator(".game.playing")).to_be_visible()
+    assert page.locator(".finale").count() == 0, "the second click was not for the button in its place"
 
 
 def test_an_impatient_visitor_begins_one_game(visit: Callable[..., Any]) -> None:

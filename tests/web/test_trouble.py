@@ -279,3 +279,33 @@ def test_the_last_rounds_drawing_is_not_sent_as_this_ones(open_page: Callable[..
     expect(bo.locator(".game.playing")).to_be_visible()
     assert before > 0
     assert ink(bo) == 0
+
+
+def test_whoever_comes_back_has_a_line_that_is_alive(open_page: Callable[..., Any], address: str) -> None:
+    _, bo, lines = begun_race(open_page, address)
+    lines.mute()  # as while the phone was in a pocket: nobody tells the page
+    bo.evaluate("dispatchEvent(new Event('online'))")
+    expect(bo.locator(".game.playing")).to_be_visible()
+    draw(bo, bo.locator(".verdict .word").inner_text())
+    expect(bo.locator(".game.won")).to_be_visible(timeout=4_000)  # sooner than a line is taken for dead
+    assert len(lines.made) == 2
+    assert names(bo) == ["Ada", "Bo"], "the same seat"
+
+
+@pytest.mark.slow
+def test_a_start_that_nobody_heard_can_be_given_again(open_page: Callable[..., Any], address: str) -> None:
+    ada, bo = open_page(address), open_page(address)
+    lines = Lines()
+    ada.route_web_socket("**/play", lines)
+    ada.goto(address + "#/pictionary")
+    bo.goto(open_room(ada, "Ada"))
+    bo.get_by_role("textbox", name="Your name").fill("Bo")
+    press(bo, "Join")
+    expect(ada.locator(".players li")).to_have_count(2)
+    lines.mute()
+    press(ada, "Start")
+    foot(ada).to_contain_text(OFFLINE, timeout=10_000)
+    foot(ada).not_to_contain_text(OFFLINE, timeout=10_000)
+    assert len(lines.made) == 2
+    press(ada, "Start")
+    expect(bo.locator(".game.playing")).to_be_visible()

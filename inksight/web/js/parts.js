@@ -7,11 +7,17 @@
 import { h, icon } from "./dom.js";
 import { failure, number, t } from "./i18n.js";
 
+const TOO_SOON = 300; // ms: sooner than anybody sees a button, let alone presses its key on purpose
+
 // button("plain-button", "Next", next, { image: "pencil", disabled: true })
-// Pressed again while the server has yet to answer, it does nothing: a second game would begin beside the first.
-export function button(kind, text, onclick, { image = null, ...properties } = {}) {
+// Pressed again while the server has yet to answer, it does nothing: a second game would begin beside the first. Nor does
+// it take the second press of a double click, which was meant for the button whose place it took; nor, where it is
+// `sudden`, a key that was meant for the sheet: it appears, and takes the focus, when a round ends.
+export function button(kind, text, onclick, { image = null, sudden = false, ...properties } = {}) {
+  const made = performance.now();
   async function press(event) {
-    if (element.ariaBusy) return;
+    if (element.ariaBusy || event.detail > 1) return;
+    if (sudden && event.detail === 0 && performance.now() - made < TOO_SOON) return;
     element.ariaBusy = "true";
     try {
       await onclick(event);

@@ -1,7 +1,7 @@
 // A player's seat in a race, over a WebSocket: joins, comes back by itself when the line breaks, asks what is seen.
 //
 //   const table = new Table(code, { onroom, onwelcome, onerror, onlost, onend });
-//   table.join("Ada"); table.say("start"); table.ask(round, strokes).then(({ predictions, won }) => ...); table.close();
+//   table.join("Ada"); table.start(); table.ask(round, strokes).then(({ predictions, won }) => ...); table.close();
 //
 // onlost: the line broke and is tried again. onend({ status, message, hint }): it will not be: the room is gone (404)
 // or full (409), the name is not allowed (422), the player came in elsewhere (1), or the server answers but lets no
@@ -11,6 +11,7 @@ import { ApiError, get } from "./api.js";
 
 const OFFSET = 4000;
 const SILENCE = 5000; // a line on which nothing is heard for so long, though something is due, is dead
+const AWAY = 10_000; // a page that was hidden for so long may have lost its line without being told
 const REFUSALS = 3; // in a row while the server answers: one may be chance
 const stored = (code) => `inksight.race.${code}`;
 
@@ -26,10 +27,13 @@ export class Table {
   #silent = 0;
   #refusals = 0;
   #closed = false;
+  #hidden = null; // since when nobody has looked at the page
 
   constructor(code, handlers) {
     this.#code = code;
     this.#handlers = handlers;
+    addEventListener("online", this.#renew);
+    document.addEventListener("visibilitychange", this.#looked);
   }
 
   // Whether this tab has had a seat here: a page that is loaded again need not ask for a name.
@@ -62,11 +66,35 @@ export class Table {
   expect() {
     clearTimeout(this.#silent);
     this.#silent = setTimeout(() => {
-      const socket = this.#socket;
-      socket.onclose = socket.onmessage = null;
-      socket.close();
+      this.#drop();
       this.#lost(null);
     }, SILENCE);
+  }
+
+  #drop() {
+    const socket = this.#socket;
+    socket.onopen = socket.onclose = socket.onmessage = null;
+    socket.close();
+  }
+
+  // Whoever comes back from elsewhere takes the seat again over a new line: the old one may be dead and not know it.
+  #renew = () => {
+    if (this.#socket === null || this.#closed) return;
+    clearTimeout(this.#timer);
+    this.#drop();
+    this.#answer("reject", new ApiError(503));
+    this.join(this.#name);
+  };
+
+  #looked = () => {
+    if (document.hidden) this.#hidden = performance.now();
+    else if (this.#hidden !== null && performance.now() - this.#hidden > AWAY) this.#renew();
+  };
+
+  // The host begins a round: all in the room are told.
+  start() {
+    this.say("start");
+    this.expect();
   }
 
   say(type, more = {}) {
@@ -92,6 +120,8 @@ export class Table {
 
   close() {
     this.#closed = true;
+    removeEventListener("online", this.#renew);
+    document.removeEventListener("visibilitychange", this.#looked);
     clearTimeout(this.#timer);
     clearTimeout(this.#silent);
     this.#socket?.close();
@@ -126,6 +156,7 @@ export class Table {
     this.#answer("reject", new ApiError(503));
     const status = code - OFFSET;
     if ([1, 404, 409, 422].includes(status)) {
+      this.#socket = null;
       this.#handlers.onend(this.#error?.status === status ? this.#error : new ApiError(status));
       return;
     }

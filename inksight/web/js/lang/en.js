@@ -4,7 +4,7 @@ export default {
   labels: {},
   texts: {
     "shell.skip": "Skip to the content",
-    "shell.ends": "The game that you are playing ends with this. Change the language?",
+    "shell.ends": "The game on this page ends with this, and so does its result. Change the language?",
     "theme.dark": "Night paper",
     "theme.light": "Day paper",
     "status.loading": "The model is being loaded …",

@@ -4,7 +4,7 @@ export default {
   name: "Français",
   texts: {
     "shell.skip": "Aller au contenu",
-    "shell.ends": "La partie en cours s’arrêtera. Changer de langue ?",
+    "shell.ends": "La partie de cette page se terminera, et son résultat sera perdu. Changer de langue ?",
     "theme.dark": "Papier de nuit",
     "theme.light": "Papier de jour",
     "status.loading": "Le modèle se charge…",

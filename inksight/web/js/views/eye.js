@@ -16,6 +16,7 @@ export function mount(root, { notice, status, again }) {
   let game = null;
   let round = null;
   let gone = false;
+  let entered = false; // on the leaderboard: until then the score is this page's alone
 
   const verdict = makeVerdict();
   const { overline, word, share } = verdict;
@@ -62,7 +63,9 @@ export function mount(root, { notice, status, again }) {
       asked = await post(`v1/eye/games/${game.id}/rounds`, {});
     } catch (error) {
       if (error.status !== 409) return failed(error);
-      // The last answer was lost on its way, and the round with it.
+      // The last answer was lost on its way, and the round with it: the game is over. If it is not, no model fits any more.
+      const { state } = await get(`v1/games/${game.id}`).catch(() => game);
+      if (state === "playing") failed(error);
       game = await post(`v1/games/${game.id}/end`, {}).catch(() => game);
       return gone || finale();
     }
@@ -114,7 +117,7 @@ export function mount(root, { notice, status, again }) {
   }
 
   function proceed() {
-    const go = game.state === "done" ? button("stamp-button", t("pictionary.result"), finale) : button("stamp-button", t("eye.next"), next);
+    const go = game.state === "done" ? button("stamp-button", t("pictionary.result"), finale, { sudden: true }) : button("stamp-button", t("eye.next"), next, { sudden: true });
     choices.replaceChildren(go);
     go.focus({ preventScroll: true });
     showScores();
@@ -128,7 +131,7 @@ export function mount(root, { notice, status, again }) {
     const headline = makeHeadline({ of: t(`eye.${game.level}`), text: t(game.score > game.machine_score ? "eye.victory" : game.score < game.machine_score ? "eye.defeat" : "eye.draw") },
       h("p", {}, t("eye.summary", { score: number(game.score), machine: number(game.machine_score), streak: number(game.best_streak) })));
     section.replaceWith(h("section", { class: "finale" }, headline.element,
-      h("div", { class: "honours" }, nameForm(game.id, { onentered: board.refresh, notice }), board.element),
+      h("div", { class: "honours" }, nameForm(game.id, { onentered() { entered = true; board.refresh(); }, notice }), board.element),
       h("div", { class: "feedback" }, button("plain-button", t("pictionary.again"), again))));
     headline.title.focus({ preventScroll: true });
   }
@@ -146,7 +149,7 @@ export function mount(root, { notice, status, again }) {
     clock.stop();
     removeEventListener("keydown", keys);
   };
-  return Object.assign(leave, { playing: () => game?.state === "playing" });
+  return Object.assign(leave, { playing: () => game !== null && !entered });
 }
 
 const noPictures = (error) => h("section", { class: "elsewhere" }, h("p", { class: "overline" }, t("view.eye")),

@@ -21,6 +21,7 @@ export function mount(root, { notice, status, again }) {
   let played = []; // what was drawn, to be shown again at the end
   let stopReplays = [];
   let gone = false;
+  let entered = false; // on the leaderboard: until then the score is this page's alone
 
   const verdict = makeVerdict();
   const { overline, word, share } = verdict;
@@ -179,8 +180,8 @@ export function mount(root, { notice, status, again }) {
     say(text, language(), { urgent: true });
     round = null;
     const go = game.state === "done"
-      ? button("stamp-button", t("pictionary.result"), finale, { image: "check" })
-      : button("stamp-button", t("pictionary.next"), next, { image: "pencil" });
+      ? button("stamp-button", t("pictionary.result"), finale, { image: "check", sudden: true })
+      : button("stamp-button", t("pictionary.next"), next, { image: "pencil", sudden: true });
     actions.replaceChildren(go, ...(infinite() ? [button("plain-button", t("pictionary.stop"), stop)] : []));
     go.focus({ preventScroll: true });
     showStanding();
@@ -230,7 +231,7 @@ export function mount(root, { notice, status, again }) {
       h("ol", { class: "papers" }, papers.map(({ element }) => element)),
       h("div", { class: "feedback" }, button("plain-button", t("pictionary.again"), again, { image: "pencil" }),
         button("plain-button", t("pictionary.replay"), () => play(true), { image: "again" })),
-      infinite() ? null : h("div", { class: "honours" }, nameForm(game.id, { onentered: board.refresh, notice }), board.element)));
+      infinite() ? null : h("div", { class: "honours" }, nameForm(game.id, { onentered() { entered = true; board.refresh(); }, notice }), board.element)));
     headline.title.focus({ preventScroll: true });
     play(false);
   }
@@ -258,7 +259,7 @@ export function mount(root, { notice, status, again }) {
     pad.dispose();
     removeEventListener("inksight:theme", themed);
   };
-  return Object.assign(leave, { playing: () => game?.state === "playing" });
+  return Object.assign(leave, { playing: () => game !== null && (infinite() ? game.state === "playing" : !entered) });
 }
 
 export default { id, mount };

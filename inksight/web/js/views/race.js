@@ -155,7 +155,7 @@ export function mount(root, { notice, status, again }) {
     if (actions.dataset.state !== state) {
       actions.dataset.state = state;
       const text = room.phase === "over" ? t("pictionary.next") : t("pictionary.start");
-      const go = hosting && here > 1 && button("stamp-button", text, () => table.say("start"), { image: "pencil" });
+      const go = hosting && here > 1 && button("stamp-button", text, () => table.start(), { image: "pencil" });
       actions.replaceChildren(...!may ? [] : [go || h("p", { class: "patience" }, here < 2 ? t("race.alone") : t("race.patience", { name: name(room.host) })),
         button("plain-button", t("race.leave"), quit)]);
       if (go && room.phase === "over") go.focus({ preventScroll: true });
