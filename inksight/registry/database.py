@@ -27,7 +27,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 from inksight.errors import AwayError, ConflictError, MissingPartError, UsageError
 
-HEAD = "0006_score_models"
+HEAD = "0007_experiment_alias"
 """The newest migration, numbered so that text order is time order; a test compares it with the files."""
 
 _BUSY_SECONDS = 30  # how long a writer waits for another on SQLite; write blocks take milliseconds

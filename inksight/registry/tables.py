@@ -258,6 +258,8 @@ class Experiment(Base):
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     model: Mapped[str] = mapped_column(String(100))
+    # What the service followed; "" is a fixed version. Those from before this was noted count as champion's.
+    alias: Mapped[str] = mapped_column(String(100), server_default="champion")
     mode: Mapped[str] = mapped_column(String(20))  # split or shadow
     champion: Mapped[int]  # version numbers, as they were at the start
     candidate: Mapped[int]

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, tuple_, update
 
 from inksight.errors import ConflictError, GateError, InksightError, NotFoundError, UnavailableError
 from inksight.evaluation.sequential import Counts, Trial
@@ -176,34 +176,41 @@ class Experiments:
         return Trial(share=experiment.share).judge(counts["champion"], counts["candidate"]).as_dict()
 
     def _read(self) -> list[Any]:
-        """Return what runs with models that are live here, and end what was overtaken."""
+        """Return what runs here, and end what was overtaken."""
         storage = self._storage
         table = storage.tables.Experiment
-        live = {model.name: model for model in self._models.all()}
         with storage.database.read() as session:
-            query = select(table).where(table.state == "running", table.model.in_(live))
+            query = select(table).where(table.state == "running", self._ours())
             rows = list(session.scalars(query.order_by(table.started_at)))
-        return [row for row in rows if not self._overtaken(row, live[row.model])]
+        return [row for row in rows if not self._overtaken(row)]
 
-    def _overtaken(self, row: Any, live: LiveModel) -> bool:
+    def _ours(self) -> ColumnElement[bool]:
+        """Return the condition for experiments of the models that are live here, by the aliases that they follow.
+
+        Other services on this database follow others: those of doodle@staging say nothing about doodle@champion.
+        """
+        table = self._storage.tables.Experiment
+        live = [(model.name, followed_alias(model) or "") for model in self._models.all() if model.release is not None]
+        return tuple_(table.model, table.alias).in_(live)
+
+    def _overtaken(self, row: Any) -> bool:
         """End an experiment whose champion the alias has left: with the version that answers now nothing was compared.
 
         The moves tell, not what is live here: this worker may be the last to follow.
         """
-        alias = followed_alias(live)
-        if alias is None or self._left_for(row, alias) is None:
+        if self._left_for(row) is None:
             return False
         if self.end(row.id, "overtaken", self.results(row)):
             log("the champion of an experiment was replaced", experiment=row.id, model=row.model, champion=row.champion)
         return True
 
-    def _left_for(self, row: Any, alias: str) -> int | None:
-        """Return the version for which an alias left the champion of an experiment, None while it has not."""
+    def _left_for(self, row: Any) -> int | None:
+        """Return the version for which its alias left the champion of an experiment, None while it has not."""
         move, version = self._storage.tables.Move, self._storage.tables.VersionRow
         query = (
             select(move.to_id)
             .join(version, version.id == move.from_id)
-            .where(move.model == row.model, move.alias == alias, move.at >= row.started_at)
+            .where(move.model == row.model, move.alias == row.alias, move.at >= row.started_at)
             .where(version.number == row.champion)
             .order_by(move.id)
         )
@@ -240,16 +247,15 @@ class Experiments:
 
     def _promote_winners(self) -> None:
         """Promote what won and is to be promoted; tried at every look, as a server may be away and a worker die."""
-        aliases = {live.name: alias for live in self._models.all() if (alias := followed_alias(live)) is not None}
         table = self._storage.tables.Experiment
-        query = select(table).where(table.state == "better", table.auto_promote, table.model.in_(aliases))
+        query = select(table).where(table.state == "better", table.auto_promote, self._ours())
         with self._storage.database.read() as session:
             rows = list(session.scalars(query))
         for row in rows:
-            self._promote(row, aliases[row.model])
+            self._promote(row)
 
-    def _promote(self, row: Any, alias: str) -> None:
-        left_for = self._left_for(row, alias)
+    def _promote(self, row: Any) -> None:
+        left_for = self._left_for(row)
         if left_for is not None:
             # By a worker that died before it could say so, or by people; whatever they did since then stands.
             state = "promoted" if left_for == row.candidate else "overtaken"
@@ -257,7 +263,7 @@ class Experiments:
             return
         note = notes.write("experiment", number=row.id)
         try:
-            self._storage.registry.promote(row.model, row.candidate, alias=alias, note=note)
+            self._storage.registry.promote(row.model, row.candidate, alias=row.alias, note=note)
         except (GateError, NotFoundError, ConflictError) as error:
             # The gates have spoken, or the version was cleaned away: another try would end the same way.
             if self.end(row.id, "refused", {**row.verdict, **error.as_dict()}, before="better"):

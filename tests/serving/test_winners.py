@@ -1,4 +1,4 @@
-"""Winners of experiments: what is promoted, what is tried again, and what a gate or people have the last word on."""
+"""Winners of experiments: what is promoted and where, what is tried again, and who has the last word."""
 
 from __future__ import annotations
 
@@ -46,6 +46,12 @@ def won_and_left(client: TestClient, storage: registry.Registry) -> Callable[[],
         row = session.get_one(Experiment, number)
         row.state, row.verdict = "better", {"decision": "promote"}
     return lambda: client.get(f"/v1/experiments/{number}", headers=headers).json()
+
+
+def look(client: TestClient) -> None:
+    """Let a service look around once."""
+    assert client.portal is not None
+    client.portal.call(shared(client).experiments.refresh)
 
 
 def test_a_promotion_that_failed_is_tried_again(
@@ -96,8 +102,7 @@ def test_what_people_did_after_a_winner_stands(
         found = won_and_left(ready(client), two_versions)
         for number in moves:
             two_versions.promote("doodle", number, force=True)
-        assert client.portal is not None
-        client.portal.call(shared(client).experiments.refresh)
+        look(client)
         assert found()["state"] == state
     assert two_versions.find("doodle").number == 1
 
@@ -111,6 +116,46 @@ def test_a_winner_takes_over_the_alias_that_is_served(two_versions: registry.Reg
         wait_for(lambda: client.get(f"/v1/experiments/{number}", headers=headers).json()["state"] == "promoted")
         wait_for(lambda: ask(client)["model"]["version"] == "2")
     assert two_versions.find("doodle@champion").number == 1, "nobody asked for it to move"
+
+
+@pytest.mark.parametrize("staging", [2, 3])
+def test_services_of_other_aliases_leave_a_winner_alone(
+    two_versions: registry.Registry,  # noqa: F811
+    real_bundle: Path,  # noqa: F811
+    staging: int,
+) -> None:
+    two_versions.register(real_bundle, "doodle")
+    two_versions.promote("doodle", staging, alias="staging", force=True)
+    settings = ServeSettings(follow_seconds=60)
+    with (
+        TestClient(create_app(settings, models=["doodle"])) as production,
+        TestClient(create_app(settings, models=["doodle@staging"])) as other,
+    ):
+        found = won_and_left(ready(production), two_versions)
+        look(ready(other))
+        assert found()["state"] == "better"
+        assert two_versions.find("doodle@staging").number == staging
+        look(production)
+        assert found()["state"] == "promoted"
+    assert two_versions.find("doodle@champion").number == 2
+
+
+def test_services_of_other_aliases_have_experiments_of_their_own(
+    doodle: TestClient,  # noqa: F811
+    two_versions: registry.Registry,  # noqa: F811
+) -> None:
+    headers = bearer("experiments")
+    two_versions.promote("doodle", 1, alias="staging", force=True)
+    assert start(doodle, headers, share=0.9).status_code == 201
+    for reference in ("doodle@staging", "doodle:1"):
+        with TestClient(create_app(ServeSettings(follow_seconds=60), models=[reference])) as other:
+            look(ready(other))
+            assert {ask(other)["model"]["version"] for _ in range(20)} == {"1"}, "the visitors are not production's"
+            assert start(other, headers, share=0.9).status_code == 201
+            assert "2" in {ask(other)["model"]["version"] for _ in range(20)}
+            assert repr(reference) in check_error(start(other, headers), 409)["message"]
+    listed = doodle.get("/v1/experiments", headers=headers).json()["experiments"]
+    assert [item["alias"] for item in listed] == ["", "staging", "champion"]
 
 
 def test_a_fixed_version_gives_way_to_no_winner(two_versions: registry.Registry) -> None:  # noqa: F811

@@ -41,6 +41,7 @@ class ExperimentItem(Shape):
 
     id: str
     model: str
+    alias: str = Field(description="What the service followed at the start; empty for a fixed version.")
     mode: str
     champion: int
     candidate: int
@@ -78,7 +79,7 @@ def listing(request: Request, holder: Experiments, limit: Annotated[int, Query(g
 
 @router.post("/experiments", status_code=201)
 async def start(request: Request, wanted: NewExperiment, holder: Experiments) -> ExperimentItem:
-    """Start an A/B test or a shadow of a live model; only one per model runs at a time."""
+    """Start an A/B test or a shadow of a live model; only one per model and alias runs at a time."""
     shared = services(request)
     row = await anyio.to_thread.run_sync(_start, shared, wanted, holder)
     await shared.experiments.refresh()
@@ -112,7 +113,8 @@ def _start(shared: Services, wanted: NewExperiment, holder: Holder) -> str:
     live = shared.models.get(wanted.model)
     if live.release is None:
         raise ConflictError(f"{live.name!r} is not served from the registry", hint=_how_to_serve(shared, live.name))
-    if wanted.auto_promote and followed_alias(live) is None:
+    alias = followed_alias(live) or ""
+    if wanted.auto_promote and not alias:
         raise ConflictError(
             f"{live.reference!r} is a fixed version, so a winner could not take its place",
             hint=f"Serve {live.name} or {live.name}@ALIAS, or leave auto_promote out.",
@@ -140,10 +142,12 @@ def _start(shared: Services, wanted: NewExperiment, holder: Holder) -> str:
         # The lock makes two starts at once happen one after the other, on PostgreSQL too.
         lock_model(session, wanted.model)
         table = tables.Experiment
-        if session.scalars(select(table.id).where(table.model == wanted.model, table.state == "running")).first():
-            raise ConflictError(f"an experiment with {wanted.model!r} is running", hint="Stop it first.")
+        same = select(table.id).where(table.model == wanted.model, table.alias == alias, table.state == "running")
+        if session.scalars(same).first():
+            raise ConflictError(f"an experiment with {live.reference!r} is running", hint="Stop it first.")
         row = table(
             id=str(uuid.uuid4()),
+            alias=alias,
             champion=int(live.version),
             started_by=holder.name,
             **wanted.model_dump(),
