@@ -250,7 +250,7 @@ class Experiment(Base):
     """A candidate beside a live version: a split of the visitors (A/B), or a shadow that answers nobody.
 
     States: running -> better (it won), rolled back (it did harm), overtaken (its champion was replaced) or stopped (by
-    hand). With `auto_promote`, better -> promoted, refused (the verdict has the gate's error) or overtaken.
+    hand). With `auto_promote`, better -> promoted, refused (the verdict has the error), overtaken or stopped.
     """
 
     __tablename__ = "experiments"

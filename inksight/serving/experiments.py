@@ -259,28 +259,31 @@ class Experiments:
         if left_for is not None:
             # By a worker that died before it could say so, or by people; whatever they did since then stands.
             state = "promoted" if left_for == row.candidate else "overtaken"
-            self.end(row.id, state, None, before="better")
+            self.end(row.id, state, None, before=("better",))
             return
         note = notes.write("experiment", number=row.id)
         try:
             self._storage.registry.promote(row.model, row.candidate, alias=row.alias, note=note)
         except (GateError, NotFoundError, ConflictError) as error:
             # The gates have spoken, or the version was cleaned away: another try would end the same way.
-            if self.end(row.id, "refused", {**row.verdict, **error.as_dict()}, before="better"):
+            if self.end(row.id, "refused", {**row.verdict, **error.as_dict()}, before=("better",)):
                 log("the winner was refused", level=logging.WARNING, experiment=row.id, **error.as_dict())
         except (InksightError, OSError) as error:
             log("a winner cannot be promoted now", level=logging.WARNING, experiment=row.id, reason=str(error))
         else:
-            self.end(row.id, "promoted", None, before="better")
+            # Also where somebody called it off meanwhile: this is what happened.
+            self.end(row.id, "promoted", None, before=("better", "stopped"))
 
-    def end(self, number: str, state: str, verdict: dict[str, Any] | None, *, before: str = "running") -> bool:
-        """Move an experiment on; False when another process was faster."""
+    def end(
+        self, number: str, state: str, verdict: dict[str, Any] | None, *, before: tuple[str, ...] = ("running",)
+    ) -> bool:
+        """Move an experiment on from one of the states `before`; False when another process was faster."""
         storage = self._storage
         table = storage.tables.Experiment
         values: dict[str, Any] = {"state": state, "ended_at": storage.tables.now()}
         if verdict is not None:
             values["verdict"] = verdict
-        change = update(table).where(table.id == number, table.state == before).values(**values).returning(table.id)
+        change = update(table).where(table.id == number, table.state.in_(before)).values(**values).returning(table.id)
         with storage.database.write() as session:
             return session.execute(change).first() is not None
 

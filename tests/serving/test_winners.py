@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select, text
 
 from inksight import registry
 from inksight.errors import AwayError
 from inksight.registry.tables import Experiment
 from inksight.serving import create_app
 from inksight.settings import ServeSettings
+from tests.registry.migrate import migrate
 from tests.serving.conftest import ready
 from tests.serving.test_admin import bearer, real_bundle, two_versions  # noqa: F401
 from tests.serving.test_experiments import ask, doodle, feed, shared, start  # noqa: F401
@@ -36,6 +38,7 @@ def test_a_winner_is_promoted_only_when_asked_for(doodle: TestClient, auto: bool
     assert found["results"]["evidence"] >= 20
     expected = "2" if auto else "1"
     wait_for(lambda: {ask(doodle)["model"]["version"] for _ in range(20)} == {expected})
+    check_error(doodle.post(f"/v1/experiments/{number}/stop", headers=headers), 409)
 
 
 def won_and_left(client: TestClient, storage: registry.Registry) -> Callable[[], Any]:
@@ -73,6 +76,67 @@ def test_a_promotion_that_failed_is_tried_again(
     wait_for(lambda: found()["state"] == "promoted")
     wait_for(lambda: ask(doodle)["model"]["version"] == "2")
     assert len(tries) == 3
+
+
+def test_a_winner_that_waits_can_be_called_off(
+    doodle: TestClient,  # noqa: F811
+    two_versions: registry.Registry,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(*given: Any, **options: Any) -> Any:
+        raise AwayError("S3 does not answer")
+
+    headers = bearer("experiments", name="bob")
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.Registry, "promote", away)
+        path = f"/v1/experiments/{won_and_left(doodle, two_versions)()['id']}"
+        found = doodle.post(f"{path}/stop", headers=headers).json()
+    assert (found["state"], found["results"]) == ("stopped", {"decision": "promote"})
+    look(doodle)
+    assert two_versions.find("doodle").number == 1
+    check_error(doodle.post(f"{path}/stop", headers=headers), 409)
+
+
+def test_what_was_called_off_too_late_says_so(
+    two_versions: registry.Registry,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    promote = registry.Registry.promote
+    with TestClient(create_app(ServeSettings(follow_seconds=60), models=["doodle"])) as client:
+        found = won_and_left(ready(client), two_versions)
+
+        def promote_meanwhile(self: registry.Registry, *given: Any, **options: Any) -> Any:
+            with two_versions.database.write() as session:
+                session.get_one(Experiment, found()["id"]).state = "stopped"
+            return promote(self, *given, **options)
+
+        monkeypatch.setattr(registry.Registry, "promote", promote_meanwhile)
+        look(client)
+        assert (found()["state"], two_versions.find("doodle").number) == ("promoted", 2)
+
+
+def test_winners_of_older_databases_wait_no_more(two_versions: registry.Registry) -> None:  # noqa: F811
+    verdict = {"decision": "promote"}
+    with two_versions.database.write() as session:
+        for number, state, auto in (("a", "better", True), ("b", "better", False), ("c", "running", True)):
+            session.add(
+                Experiment(
+                    id=number, model="doodle", mode="split", champion=1, candidate=2, share=0.5, auto_promote=auto,
+                    state=state, verdict=None if state == "running" else verdict,
+                )
+            )  # fmt: skip
+        session.flush()
+        session.execute(text("ALTER TABLE experiments DROP COLUMN alias"))
+        migrate(session, "0006_score_models", "0007_experiment_alias")
+    with two_versions.database.read() as session:
+        rows = {row.id: row for row in session.scalars(select(Experiment))}
+    assert {number: row.state for number, row in rows.items()} == {"a": "refused", "b": "better", "c": "running"}
+    refused = rows["a"].verdict
+    assert refused is not None
+    assert refused["decision"] == "promote"
+    assert refused["error"]["message"] == "it had won, but was not promoted before Inksight was updated"
+    assert rows["b"].verdict == verdict
+    assert {row.alias for row in rows.values()} == {"champion"}
 
 
 def test_a_gate_is_asked_once_about_a_winner(

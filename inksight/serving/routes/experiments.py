@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import anyio
@@ -94,10 +95,12 @@ def one(request: Request, number: str, holder: Experiments) -> ExperimentItem:
 
 @router.post("/experiments/{number}/stop")
 async def stop(request: Request, number: str, holder: Experiments) -> ExperimentItem:
-    """Stop an experiment: everybody meets the champion again."""
+    """Stop an experiment: everybody meets the champion again, and a winner that waits is not promoted."""
     shared = services(request)
     found = await anyio.to_thread.run_sync(_find, shared, number)
-    if not await anyio.to_thread.run_sync(shared.experiments.end, number, "stopped", found.results):
+    before = ("running", "better") if found.auto_promote else ("running",)
+    end = partial(shared.experiments.end, number, "stopped", found.results, before=before)
+    if not await anyio.to_thread.run_sync(end):
         raise ConflictError(f"experiment {number} has ended already", hint="GET /v1/experiments shows how.")
     await shared.experiments.refresh()
     return await anyio.to_thread.run_sync(_find, shared, number)
