@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, select, tuple_, update
 
-from inksight.errors import ConflictError, GateError, InksightError, NotFoundError, UnavailableError
+from inksight.errors import InksightError, UnavailableError
 from inksight.evaluation.sequential import Counts, Trial
 from inksight.registry import notes
 from inksight.serving.live import LiveModel
@@ -264,12 +264,12 @@ class Experiments:
         note = notes.write("experiment", number=row.id)
         try:
             self._storage.registry.promote(row.model, row.candidate, alias=row.alias, note=note)
-        except (GateError, NotFoundError, ConflictError) as error:
-            # The gates have spoken, or the version was cleaned away: another try would end the same way.
+        except (UnavailableError, OSError) as error:
+            log("a winner cannot be promoted now", level=logging.WARNING, experiment=row.id, reason=str(error))
+        except InksightError as error:
+            # A gate said no or cannot be asked, or the version is damaged or gone: another try would end the same way.
             if self.end(row.id, "refused", {**row.verdict, **error.as_dict()}, before=("better",)):
                 log("the winner was refused", level=logging.WARNING, experiment=row.id, **error.as_dict())
-        except (InksightError, OSError) as error:
-            log("a winner cannot be promoted now", level=logging.WARNING, experiment=row.id, reason=str(error))
         else:
             # Also where somebody called it off meanwhile: this is what happened.
             self.end(row.id, "promoted", None, before=("better", "stopped"))

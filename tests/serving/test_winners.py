@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select, text
 
 from inksight import registry
-from inksight.errors import AwayError
+from inksight.errors import AwayError, BundleError
 from inksight.registry.tables import Experiment
 from inksight.serving import create_app
 from inksight.settings import ServeSettings
@@ -152,6 +152,25 @@ def test_a_gate_is_asked_once_about_a_winner(
     monkeypatch.setenv("INKSIGHT_GATES_MIN_ACCURACY", "0.5")
     time.sleep(0.6)
     assert (found()["state"], ask(doodle)["model"]["version"]) == ("refused", "1")
+
+
+@pytest.mark.parametrize(("limit", "code"), [("fast", "invalid"), ("1000", "bad_bundle")])
+def test_what_will_not_pass_is_not_tried_again(
+    two_versions: registry.Registry,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    code: str,
+) -> None:
+    with TestClient(create_app(ServeSettings(follow_seconds=60), models=["doodle"])) as client:
+        found = won_and_left(ready(client), two_versions)
+
+        def damaged(*given: Any) -> Any:
+            raise BundleError("model.onnx differs")
+
+        monkeypatch.setattr("inksight.registry.aliases.local_copy", damaged)
+        monkeypatch.setenv("INKSIGHT_GATES_MAX_LATENCY_MS", limit)
+        look(client)
+        assert (found()["state"], found()["results"]["error"]["code"]) == ("refused", code)
 
 
 @pytest.mark.parametrize(("moves", "state"), [((2, 1), "promoted"), ((3, 1), "overtaken")])
