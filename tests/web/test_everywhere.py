@@ -15,7 +15,7 @@ from inksight.registry.jobs import JobError
 from inksight.serving import create_app
 from inksight.settings import ServeSettings
 from tests.serving.conftest import CLASSES, HalvesClassifier, running
-from tests.web.test_draw import CONTRASTS, LEFT, PHONE, stroke
+from tests.web.test_draw import CONTRASTS, LEFT, PHONE, guessed, stroke
 from tests.web.test_pictionary import expect, press
 
 pytestmark = pytest.mark.browser
@@ -28,6 +28,35 @@ def test_every_view_is_in_the_menu_or_has_a_parent() -> None:
     listed = re.search(r"export const views = \[([^]]+)\]", (WEB / "views" / "index.js").read_text())
     assert listed is not None
     assert sorted(listed[1].replace(" ", "").split(",")) == VIEWS
+
+
+BLOCKED = """for (const area of ["localStorage", "sessionStorage"])
+  Object.defineProperty(window, area, { get() { throw new DOMException("blocked", "SecurityError"); } });"""
+
+
+def test_the_page_works_where_storage_is_blocked(visit: Callable[..., Any]) -> None:
+    page = visit()
+    page.context.add_init_script(BLOCKED)
+    page.reload()
+    stroke(page, *LEFT)
+    guessed(page, "left")
+    press(page, "Night paper")
+    press(page, "Français")
+    expect(page.get_by_role("button", name="Papier de jour")).to_be_visible()
+    kept = page.evaluate("""() => import("/web/js/api.js").then(({ admin }) => {
+      admin.remember("ink_token");
+      const token = admin.token;
+      admin.forget();
+      return [token, admin.token];
+    })""")
+    assert kept == ["ink_token", None]
+
+
+def test_only_the_store_touches_storage() -> None:
+    users = [
+        path.name for path in WEB.rglob("*.js") if re.search(r"\b(?:local|session)Storage[.[]", path.read_text("utf-8"))
+    ]
+    assert users == ["theme.js"], "it runs before modules do, and catches"
 
 
 @pytest.mark.parametrize("view", ["pictionary", "eye"])

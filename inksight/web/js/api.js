@@ -1,5 +1,7 @@
 // Talks to the server. Addresses are relative to the page, so that it also works below a path of another site.
 
+import { read, remove, write } from "./store.js";
+
 export class ApiError extends Error {
   constructor(status, { code = "error", message = "", hint = "" } = {}) {
     super(message);
@@ -56,10 +58,10 @@ const TOKEN = "inksight.token";
 
 export const admin = {
   get token() {
-    return sessionStorage.getItem(TOKEN);
+    return read("sessionStorage", TOKEN);
   },
-  remember: (token) => sessionStorage.setItem(TOKEN, token),
-  forget: () => sessionStorage.removeItem(TOKEN),
+  remember: (token) => write("sessionStorage", TOKEN, token),
+  forget: () => remove("sessionStorage", TOKEN),
   get: (path) => asAdmin(path),
   // A version that is promoted is loaded and tried first.
   post: (path, body) =>

@@ -3,6 +3,7 @@
 import { h, icon, refill } from "./dom.js";
 import { LANGUAGES, language, number, setLanguage, t } from "./i18n.js";
 import { servedModels } from "./served.js";
+import { write } from "./store.js";
 import { views } from "./views/index.js";
 
 const main = document.getElementById("main");
@@ -58,7 +59,7 @@ const isDark = () =>
 
 function setTheme(theme) {
   root.dataset.theme = theme;
-  localStorage.setItem("inksight.theme", theme);
+  write("localStorage", "inksight.theme", theme);
   themeChanged();
 }
 

@@ -4,6 +4,7 @@
 
 import en from "./lang/en.js";
 import fr from "./lang/fr.js";
+import { read, write } from "./store.js";
 
 export const LANGUAGES = { en, fr };
 const STORED = "inksight.language";
@@ -11,7 +12,7 @@ let current = pick();
 let plural = new Intl.PluralRules(current);
 
 function pick() {
-  const stored = localStorage.getItem(STORED);
+  const stored = read("localStorage", STORED);
   if (stored in LANGUAGES) return stored;
   for (const wish of navigator.languages ?? []) if (wish.slice(0, 2) in LANGUAGES) return wish.slice(0, 2);
   return "en";
@@ -22,7 +23,7 @@ export const language = () => current;
 export function setLanguage(code) {
   current = code;
   plural = new Intl.PluralRules(code);
-  localStorage.setItem(STORED, code);
+  write("localStorage", STORED, code);
   document.documentElement.lang = code;
 }
 

@@ -4,12 +4,13 @@ import { get, post } from "./api.js";
 import { h } from "./dom.js";
 import { number, t } from "./i18n.js";
 import { reason } from "./parts.js";
+import { read, write } from "./store.js";
 
 const PERIODS = ["day", "week", "all"];
 const STORED = "inksight.name";
 
-export const savedName = () => localStorage.getItem(STORED) ?? "";
-export const saveName = (name) => localStorage.setItem(STORED, name);
+export const savedName = () => read("localStorage", STORED) ?? "";
+export const saveName = (name) => write("localStorage", STORED, name);
 
 // Each difficulty of a game, or each model that one plays against, has a board of its own, named above it by `title`:
 //

@@ -8,6 +8,7 @@
 // line through from here (403).
 
 import { ApiError, get } from "./api.js";
+import { read, remove, write } from "./store.js";
 
 const OFFSET = 4000;
 const SILENCE = 5000; // a line on which nothing is heard for so long, though something is due, is dead
@@ -38,7 +39,7 @@ export class Table {
 
   // Whether this tab has had a seat here: a page that is loaded again need not ask for a name.
   get known() {
-    return sessionStorage.getItem(stored(this.#code)) !== null;
+    return read("sessionStorage", stored(this.#code)) !== null;
   }
 
   join(name) {
@@ -52,7 +53,7 @@ export class Table {
     socket.onopen = () => {
       opened = true;
       this.#refusals = 0;
-      this.say("join", { name, token: sessionStorage.getItem(stored(this.#code)) });
+      this.say("join", { name, token: read("sessionStorage", stored(this.#code)) });
     };
     socket.onmessage = ({ data }) => this.#hear(JSON.parse(data));
     socket.onclose = ({ code }) => {
@@ -114,7 +115,7 @@ export class Table {
 
   leave() {
     this.say("leave");
-    sessionStorage.removeItem(stored(this.#code));
+    remove("sessionStorage", stored(this.#code));
     this.close();
   }
 
@@ -139,7 +140,7 @@ export class Table {
     if (this.#closed) return;
     clearTimeout(this.#silent);
     if (said.type === "welcome") {
-      sessionStorage.setItem(stored(this.#code), said.token);
+      write("sessionStorage", stored(this.#code), said.token);
       this.#wait = 250;
       this.#handlers.onwelcome(said);
     } else if (said.type === "room") this.#handlers.onroom(said);

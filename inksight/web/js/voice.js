@@ -1,7 +1,9 @@
 // The machine's voice. Only voices that are on this device are used: others would send the words elsewhere.
 
+import { read, write } from "./store.js";
+
 const STORED = "inksight.voice";
-let on = localStorage.getItem(STORED) !== "off";
+let on = read("localStorage", STORED) !== "off";
 
 const voices = () => globalThis.speechSynthesis?.getVoices().filter(({ localService }) => localService) ?? [];
 
@@ -10,7 +12,7 @@ export const voiceOn = () => on;
 
 export function setVoice(wanted) {
   on = wanted;
-  localStorage.setItem(STORED, wanted ? "on" : "off");
+  write("localStorage", STORED, wanted ? "on" : "off");
   if (!wanted) hush();
 }
 
