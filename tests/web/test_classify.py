@@ -115,6 +115,23 @@ def test_a_photo_is_made_small_judged_and_explained(visit: Callable[..., Any]) -
     assert told.value.status == 201
 
 
+OLDER = """() => {
+  const read = window.createImageBitmap;
+  window.createImageBitmap = (source, options = {}) => {
+    if (!["none", "flipY"].includes(options.imageOrientation ?? "none")) throw new TypeError("no such orientation");
+    return read(source, options);
+  };
+}"""
+
+
+def test_older_browsers_read_pictures_too(visit: Callable[..., Any]) -> None:
+    """Safari 16 and Chrome before 112 know fewer ways to turn a picture, and refuse the others."""
+    page = visit(path="#/classify")
+    page.evaluate(OLDER)
+    chosen(page, "red.jpg", photo(60, 60, "red"))
+    seen(page, "red")
+
+
 def test_another_model_judges_the_same_picture(visit: Callable[..., Any]) -> None:
     page = visit(path="#/classify")
     picture = np.full((300, 300, 3), 255, np.uint8)

@@ -16,7 +16,7 @@ export async function prepare(file) {
   if (file.size > LARGEST) throw new Error(t("classify.large", { name }));
   let image;
   try {
-    image = await createImageBitmap(file, { imageOrientation: "from-image" });
+    image = await createImageBitmap(file);
   } catch {
     throw new Error(t("classify.unreadable", { name }));
   }
