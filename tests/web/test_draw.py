@@ -152,74 +152,11 @@ def test_a_dot_is_unsure(visit: Callable[..., Any]) -> None:
     assert page.locator(".verdict .overline").inner_text().lower().startswith("i am not sure")
 
 
-@pytest.mark.parametrize("kind", ["touch", "pen"])
-def test_touch_and_pen(visit: Callable[..., Any], kind: str) -> None:
-    page = visit(**PHONE)
-    if kind == "touch":
-        client = page.context.new_cdp_session(page)
-        start = [{"x": x, "y": y} for x, y in [place(page, *LEFT[0])]]
-        client.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": start})
-        for point in LEFT[1:]:
-            x, y = place(page, *point)
-            client.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x, "y": y}]})
-        client.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    else:
-        client = page.context.new_cdp_session(page)
-        for index, point in enumerate(LEFT):
-            x, y = place(page, *point)
-            event = {"type": "mouseMoved" if index else "mousePressed", "x": x, "y": y, "pointerType": "pen"}
-            client.send(
-                "Input.dispatchMouseEvent", {**event, "button": "left", "buttons": 1, "force": 0.7, "clickCount": 1}
-            )
-        client.send("Input.dispatchMouseEvent", {"type": "mouseReleased", "x": x, "y": y, "pointerType": "pen"})
-    guessed(page, "left")
-    assert page.evaluate("scrollY") == 0
-
-
-POINTER = """([type, id, kind, x, y]) => {
-  const canvas = document.querySelector("canvas.ink");
-  const box = canvas.getBoundingClientRect();
-  canvas.setPointerCapture = () => {}; // no such pointer is on the glass
-  canvas.dispatchEvent(new PointerEvent(type, { pointerId: id, pointerType: kind, button: 0, buttons: 1, pressure: 0.5,
-    clientX: box.left + x * box.width, clientY: box.top + y * box.height, bubbles: true, cancelable: true }));
-}"""
-
-
 def strokes(page: Any) -> list[Any]:
     """Return the drawing as the page would save it."""
     with page.expect_download() as download:
         page.get_by_role("button", name="Download the pen strokes as JSON").click()
     return list(json.loads(Path(download.value.path()).read_text())["strokes"])
-
-
-def test_a_palm_draws_nothing(visit: Callable[..., Any]) -> None:
-    page = visit()
-
-    def event(kind: str, pointer: int, what: str, x: float, y: float) -> None:
-        page.evaluate(POINTER, [what, pointer, kind, x, y])
-
-    # The hand comes first, then the pen, and the system finds out late that the hand was one.
-    event("touch", 1, "pointerdown", 0.9, 0.9)
-    event("pen", 2, "pointerdown", 0.2, 0.2)
-    event("touch", 1, "pointermove", 0.9, 0.95)
-    event("pen", 2, "pointermove", 0.2, 0.8)
-    event("pen", 2, "pointerup", 0.2, 0.8)
-    event("touch", 1, "pointercancel", 0.9, 0.95)
-    # It comes down again while the pen is in the air.
-    event("touch", 3, "pointerdown", 0.9, 0.9)
-    event("touch", 3, "pointerup", 0.9, 0.9)
-    [[xs, ys, _]] = strokes(page)
-    assert (xs, ys) == ([200], [200]) or (set(xs), set(ys)) == ({200}, {200, 800})
-    assert len(ys) == 2
-
-
-def test_a_touch_that_the_system_takes_back_leaves_nothing(visit: Callable[..., Any]) -> None:
-    page = visit()
-    stroke(page, *LEFT)
-    drawn = ink(page)
-    for what in ("pointerdown", "pointermove", "pointercancel"):
-        page.evaluate(POINTER, [what, 1, "touch", 0.9, {"pointerdown": 0.1}.get(what, 0.9)])
-    assert ink(page) == drawn
 
 
 @pytest.mark.parametrize(("key", "left"), [("z", 1), ("Delete", 0)])

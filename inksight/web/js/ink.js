@@ -11,6 +11,7 @@
 const UNITS = 1000;
 const WIDTH = 15;
 const STEP = 18;
+const REST = 25; // within so many units a finger that rests on the sheet may roll
 const PALM = 10_000; // milliseconds after a pen was seen in which a touch is the hand that holds it
 
 export class Sheet {
@@ -110,7 +111,8 @@ export class Sheet {
     const touch = event.pointerType === "touch";
     if (pen) this.#penSeen = event.timeStamp;
     else if (touch && event.timeStamp - this.#penSeen < PALM) return;
-    if (this.#pointer !== null && pen && this.#touching) this.undo();
+    // Nor is a thumb that holds the tablet: it keeps to its place, and whoever comes after it draws.
+    if (this.#pointer !== null && this.#touching && (pen || (touch && this.#resting()))) this.undo();
     if (this.#pointer !== null) return;
     this.#touching = touch;
     event.preventDefault();
@@ -136,6 +138,11 @@ export class Sheet {
     if (event.pointerId !== this.#pointer) return;
     this.#pointer = null;
     this.#onchange(this.strokes);
+  }
+
+  #resting() {
+    const [xs, ys] = this.strokes.at(-1);
+    return xs.every((x, index) => Math.hypot(x - xs[0], ys[index] - ys[0]) <= REST);
   }
 
   // A touch that is taken back was a palm, or a gesture of the system's.
