@@ -52,6 +52,14 @@ def test_the_page_works_where_storage_is_blocked(visit: Callable[..., Any]) -> N
     assert kept == ["ink_token", None]
 
 
+def test_style_sheets_ask_for_sizes_as_older_browsers_know_it() -> None:
+    """Safari before 16.4 and Chrome before 104 skip `@media (width <= 540px)`: a phone would have no layout."""
+    sheets = {path.name: path.read_text("utf-8") for path in (WEB.parent / "css").glob("*.css")}
+    assert sum("@media (max-width" in sheet for sheet in sheets.values()) > 4
+    ranges = {name: re.findall(r"@media[^{]*[<>=][^{]*", sheet) for name, sheet in sheets.items()}
+    assert not any(ranges.values()), ranges
+
+
 def test_only_the_store_touches_storage() -> None:
     users = [
         path.name for path in WEB.rglob("*.js") if re.search(r"\b(?:local|session)Storage[.[]", path.read_text("utf-8"))
