@@ -208,6 +208,17 @@ def test_the_camera_takes_a_picture(visit: Callable[..., Any]) -> None:
     assert choosers == []
 
 
+def test_a_wrong_file_closes_the_camera(visit: Callable[..., Any]) -> None:
+    page = visit(path="#/classify", permissions=["camera"])
+    press(page, "Camera")
+    expect(page.locator("video")).to_be_visible()
+    chosen(page, "letter.pdf", b"%PDF-1.4", "application/pdf")
+    expect(page.locator(".notice")).to_contain_text("letter.pdf is not a picture.")
+    expect(page.locator("video")).to_be_hidden()
+    expect(page.get_by_role("button", name="Take the picture")).to_be_hidden()
+    expect(page.locator(".classify.blank")).to_be_visible()
+
+
 def test_a_refused_camera_is_told_kindly(visit: Callable[..., Any]) -> None:
     page = visit(path="#/classify")
     press(page, "Camera")

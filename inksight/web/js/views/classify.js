@@ -73,7 +73,10 @@ export function mount(root, { notice, status }) {
 
   async function open(chosen) {
     if (!chosen) return;
-    stopCamera();
+    if (camera) {
+      stopCamera();
+      show();
+    }
     const asked = (question += 1); // before it is read: a large picture takes longer than a small one after it
     try {
       const taken = await prepare(chosen);
