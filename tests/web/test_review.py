@@ -236,6 +236,11 @@ def test_a_token_for_reviews_survives_a_look_at_the_models(
     page.context.close()
 
 
+def test_what_a_chat_adds_to_a_token_is_no_part_of_it(visit: Callable[..., Any], token: str, queue: list[int]) -> None:
+    page = visit(path="#/review")
+    enter(page, f"“{token[:6]}\u200b{token[6:]}”\u00a0")
+
+
 @pytest.mark.parametrize(
     ("locale", "field", "said"),
     [("en-GB", "Admin token", "the token is not known"), ("fr-FR", "Jeton", "Ce jeton n’est pas valable ici.")],

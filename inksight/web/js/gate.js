@@ -7,7 +7,13 @@ import { t } from "./i18n.js";
 // makeGate({ title, text, scope: "review", onopen, message: "why the last one was refused" })
 export function makeGate({ title, text, scope, onopen, message = "" }) {
   const field = h("input", { type: "password", id: "token", autocomplete: "off", required: true });
-  const element = h("form", { class: "gate", onsubmit: (event) => { event.preventDefault(); admin.remember(field.value.trim()); onopen(); } },
+  function submit(event) {
+    event.preventDefault();
+    // A token is plain ASCII; what chats and documents add to one, as spaces of no width, no header can carry.
+    admin.remember(field.value.replace(/[^\x21-\x7e]/g, ""));
+    onopen();
+  }
+  const element = h("form", { class: "gate", onsubmit: submit },
     h("h2", {}, title), h("p", {}, text),
     h("label", { for: "token" }, t("gate.token", { scope })), field,
     h("p", { class: "wrong", role: "alert" }, message),
