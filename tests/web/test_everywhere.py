@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from inksight.errors import InksightError
 from inksight.improve.retrain import NoDatasetError
@@ -128,6 +131,26 @@ def test_what_the_server_refuses_is_said_in_french(visit: Callable[..., Any]) ->
         assert re.fullmatch(r"[A-ZÀ-Ü].*\. \(more than 5 per second\)", french.evaluate(said, refusal)), code
         assert english.evaluate(said, refusal) == "more than 5 per second. Slow down."
     assert french.evaluate(said, {"code": "offline", "message": ""}).startswith("Le serveur ne répond pas")
+
+
+def across(locator: Any) -> list[tuple[int, ...]]:
+    """Return the colours across the middle of an element as it is on the screen."""
+    with Image.open(io.BytesIO(locator.screenshot())) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    return [tuple(colour) for colour in pixels[len(pixels) // 2].tolist()]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_high_contrast_shows_the_sheet_and_what_is_chosen(visit: Callable[..., Any], scheme: str) -> None:
+    page = visit(forced_colors="active", color_scheme=scheme)
+    page.wait_for_timeout(300)
+    edge, *_, inside = across(page.locator(".paper"))[:8]
+    assert edge != inside, "a line around the sheet"
+    stroke(page, *LEFT)
+    guessed(page, "left")
+    press(page, "It is a …")
+    first, second = page.get_by_role("option").all()[:2]
+    assert across(first)[-10] != across(second)[-10], "the row that Enter takes"
 
 
 NAMELESS = """() => [...document.querySelectorAll("button, a, input, select, canvas, img")].filter((element) =>
