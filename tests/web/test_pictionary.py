@@ -266,7 +266,12 @@ def test_a_result_is_not_thrown_away_by_the_language(visit: Callable[..., Any]) 
     press(page, "Skip")
     press(page, "See the result")
     asked: list[str] = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+
+    def refuse(dialog: Any) -> None:
+        asked.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", refuse)
     press(page, "Français")
     expect(page.locator(".finale h1")).to_contain_text("points")
     assert len(asked) == 1
