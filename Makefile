@@ -32,7 +32,7 @@ clean:           ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # ensurepip's own pip is good enough; a stamp file per set of requirements keeps later runs instant. Of 23,000 files a
-# run imports a tenth: compiling them all beforehand took a third of the installation.
+# training imports a sixth: compiling all of them beforehand costs 80 s of a slow core.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
