@@ -18,7 +18,9 @@ JS = Path(__file__).parents[2] / "inksight" / "web" / "js"
 BROWSER = """
 globalThis.navigator ??= { languages: [] };
 globalThis.localStorage = { getItem: () => null, setItem() {} };
-globalThis.document = { documentElement: {}, createElement: () => ({}) };
+const events = { addEventListener() {}, removeEventListener() {} };
+Object.assign(globalThis, events);
+globalThis.document = { documentElement: {}, createElement: () => ({}), ...events };
 """
 
 
