@@ -195,6 +195,11 @@ NAME_LENGTH = 200
 """Longest name, in characters, of a model, a run or a class."""
 
 
+def is_path(text: str) -> bool:
+    """Tell what cannot name a file or folder: it is hidden, or leads elsewhere."""
+    return text.startswith(".") or "/" in text or "\\" in text
+
+
 def is_printable(text: str) -> bool:
     """Tell whether a terminal and UTF-8 can show a text: no control characters, no lone halves of a character."""
     return not any(unicodedata.category(sign) in ("Cc", "Cs") for sign in text)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from inksight.errors import BundleError
-from inksight.workspace import NAME_LENGTH, is_printable
+from inksight.workspace import NAME_LENGTH, is_path, is_printable
 
 FORMAT = "inksight-bundle"
 FORMAT_VERSION = 1
@@ -64,7 +64,7 @@ def check(value: Any, where: str = "bundle") -> dict[str, Any]:
     )
     title = root.text("name", NAME_LENGTH)
     # It becomes the default name of exported files.
-    root.require("name", not re.search(r"^\.|[/\\]", title), "must be a name, not a path")
+    root.require("name", not is_path(title), "must be a name, not a path")
     root.choice("kind", KINDS)
     root.choice("precision", PRECISIONS)
 

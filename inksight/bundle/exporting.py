@@ -73,16 +73,16 @@ def export(
         temporary = folder / f"model{kind.suffix}"
         with redirect_stdout(sys.stderr):  # litert-torch tells of its steps; standard output is for the result
             run = kind.write(model, temporary, data)
-        real = data.images("val") if data is not None and data.size("val") else None
+        images = spread(data.images("val"), SAMPLES) if data is not None and data.size("val") else None
         if kind.exact:
-            compared, made = parity_images(model.description, real)
+            compared, made = parity_images(model.description, images)
             parity = compare(batched(reference, compared), batched(run, compared), real=made < len(compared))
             require(parity, f"the export to {format} is")
         report: dict[str, Any] = {"format": format, "path": str(target)}
         report |= answer_change(reference, run, model, data)
         if kind.timed:
-            images = made_images(model.image_shape, 64) if real is None else spread(real, SAMPLES)
-            report["speed"] = speed_change({"bundle": model.predict_proba, format: run}, images)
+            timed = images if images is not None else made_images(model.image_shape, 64)
+            report["speed"] = speed_change({"bundle": model.predict_proba, format: run}, timed)
         report["bundle_bytes"] = model.description["files"]["model.onnx"]["bytes"]
         report["bytes"] = _publish(temporary, target)
     return report

@@ -5,7 +5,6 @@ Not guaranteed: that the answers are good; `inksight evaluate` measures that.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +68,10 @@ def load(path_or_name: str | Path, *, runtime: str = "onnx", threads: int = 1) -
     graph = read_recorded(folder, "model.onnx", description)
     check_onnx(graph, description, where)
     if runtime == "onnx":
-        # Counted here: ONNX Runtime does not say how many threads its own 0 stands for.
-        threads = threads or _cores()
+        if threads == 0:  # counted here: ONNX Runtime does not say how many its own 0 stands for
+            from inksight.data.parallel import cores
+
+            threads = cores()
         return Classifier(folder, description, onnx_runner(graph, threads, where), runtime, threads)
     import torch
 
@@ -78,10 +79,6 @@ def load(path_or_name: str | Path, *, runtime: str = "onnx", threads: int = 1) -
 
     run = torch_runner(read_network(folder, description))
     return Classifier(folder, description, run, runtime, torch.get_num_threads())
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def onnx_runner(graph: bytes, threads: int, where: str) -> Predict:

@@ -69,12 +69,11 @@ def _register(bundle: Path) -> str:
         with closing(registry.open()) as store:
             version = store.register(bundle, NAME)
             try:
-                champion = store.promote(NAME, version.number).version
+                store.promote(NAME, version.number)
                 say(f"     registered as {version.ref}")
             except GateError as refused:
                 say(f"     registered as {version.ref}, not as champion: {refused.message}")
-                champion = store.find(f"{NAME}@champion")
-                say(f"     {champion.ref} is served")
+                say(f"     {store.find(f'{NAME}@champion').ref} is served")
             return f"{NAME}@champion"
     except NotFoundError:  # the gates refused the first of all
         return str(bundle)

@@ -15,9 +15,15 @@ from types import FrameType, ModuleType
 from typing import Any, TypeVar
 
 CORES = os.cpu_count() or 1
+"""Of this machine."""
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Process(SpawnProcess):

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from inksight.data.parallel import cores
 from inksight.errors import TrainingError
 
 MEETING = "INKSIGHT_MEETING"
@@ -55,8 +56,7 @@ def launch(workers: int, arguments: Sequence[str]) -> int:
 def _start(rank: int, workers: int, arguments: Sequence[str], meeting: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": workers, "LOCAL_WORLD_SIZE": workers}
     environment = {**os.environ, **{name: str(value) for name, value in names.items()}, MEETING: meeting.as_uri()}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // workers)))
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // workers)))
     if Path("/sys/class/net/lo").exists():
         environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
     return subprocess.Popen(

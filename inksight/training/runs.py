@@ -22,7 +22,7 @@ from typing import Any
 
 from inksight.config import option_name
 from inksight.errors import ConflictError, NotFoundError, UsageError
-from inksight.workspace import NAME_LENGTH, is_printable, workspace, write_json
+from inksight.workspace import NAME_LENGTH, is_path, is_printable, workspace, write_json
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def new_folder(name: str, fallback: str) -> Path:
 
 def check_name(name: str) -> str:
     """Return a run's name if its folder and its bundle may have it, else raise UsageError."""
-    if name.startswith(".") or "/" in name or "\\" in name or not is_printable(name):
+    if is_path(name) or not is_printable(name):
         raise UsageError(f"--name {name!r} cannot be a folder's name", hint="Use letters, digits, '-', '_' and '.'.")
     if len(name) > NAME_LENGTH:
         raise UsageError(f"--name {name!r} has {len(name)} characters", hint=f"At most {NAME_LENGTH}.")

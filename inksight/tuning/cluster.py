@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from inksight.data.parallel import cores
 from inksight.errors import MissingPartError, UnavailableError, UsageError
-from inksight.tuning.jobs import cores
 from inksight.workspace import Workspace, workspace
 
 LOCAL = "local"

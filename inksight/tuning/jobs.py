@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from inksight.data.parallel import cores
 from inksight.workspace import write_text
 
 STOPPED = 130  # exit code of a job that was told to stop
@@ -172,11 +173,6 @@ class JobProcess:
         """Close this end of the pipe."""
         if self.process.stdin is not None:
             self.process.stdin.close()
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def prepare_folder(job: Job, folder: Path) -> None:
