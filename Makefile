@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# More than cores: many tests wait, for servers, browsers and clocks.
+TEST_PROCESSES ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) * 2)')
 
 .PHONY: help quickstart test lint docs format clean
 .DEFAULT_GOAL := help
@@ -14,7 +16,7 @@ quickstart: $(VENV)/.installed   ## Train on the embedded digits, evaluate, then
 	$(BIN)/inksight quickstart
 
 test: $(VENV)/.installed-dev     ## Run every test
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev     ## Check style and types
 	$(BIN)/ruff check .

@@ -26,6 +26,7 @@ from inksight.data.selectors import BitmapRows, StrokeLines
 from inksight.errors import DataError, DownloadError, UsageError
 from inksight.workspace import workspace
 from tests.data.mirror import Fault, Mirror, cut, html, stall, status
+from tests.waiting import wait_for
 
 CAT = "full/numpy_bitmap/cat.npy"
 
@@ -264,13 +265,6 @@ def start_fetch(mirror: Mirror, *extra: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "inksight", "data", "fetch", "--classes", "cat,dog", "--per-class", "0"]
     command += ["--base-url", mirror.url, *extra]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.01)
 
 
 @pytest.fixture

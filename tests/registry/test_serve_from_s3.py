@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from inksight.workspace import workspace
 from tests.bundle.conftest import make_bundle as make_real_bundle
 from tests.servers import PostgresServer, S3Server
 from tests.serving.test_process import serve
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.s3, pytest.mark.postgres, pytest.mark.slow]
 
@@ -28,10 +28,7 @@ def ask(address: str) -> dict[str, Any]:
 
 
 def wait_for_version(address: str, version: str) -> None:
-    deadline = time.monotonic() + 40
-    while ask(address)["version"] != version:
-        assert time.monotonic() < deadline, f"version {version} never became live"
-        time.sleep(0.2)
+    wait_for(lambda: ask(address)["version"] == version, f"version {version} live")
 
 
 def test_it_starts_from_s3_and_outlives_both_servers(

@@ -27,8 +27,9 @@ from inksight.settings import ServeSettings
 from tests.bundle.conftest import CLASSES, make_bundle
 from tests.registry.made import make_bundle as make_broken_bundle
 from tests.serving.conftest import TALL_LEFT, HalvesClassifier, ready, running
-from tests.serving.test_feedback import ask, wait_for
+from tests.serving.test_feedback import ask
 from tests.serving.test_predict import check_error
+from tests.waiting import wait_for
 
 ADMIN_ROUTES = [
     ("GET", "/v1/models/halves/aliases", "models"),

@@ -19,8 +19,8 @@ from inksight.errors import UsageError
 from inksight.serving import create_app, serve
 from inksight.settings import ServeSettings
 from tests.serving.conftest import CLASSES, TALL_LEFT, HalvesClassifier, ready, running
-from tests.serving.test_feedback import wait_for
 from tests.serving.test_predict import check_error, drawn_picture
+from tests.waiting import wait_for
 
 
 def test_models_and_classes(client: TestClient) -> None:

@@ -17,8 +17,9 @@ from inksight.serving import create_app, predictor
 from inksight.serving.storage import Storage
 from inksight.settings import ServeSettings
 from tests.serving.conftest import TALL_LEFT, HalvesClassifier, ready, running
-from tests.serving.test_feedback import services_of, wait_for
+from tests.serving.test_feedback import services_of
 from tests.serving.test_predict import check_error, drawn_picture
+from tests.waiting import wait_for
 
 LARGE = json.dumps({"strokes": TALL_LEFT}).encode() + b" " * 100_000
 

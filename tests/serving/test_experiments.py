@@ -32,8 +32,8 @@ from inksight.settings import ServeSettings
 from tests.registry.made import make_bundle
 from tests.serving.conftest import TALL_LEFT, HalvesClassifier, ready
 from tests.serving.test_admin import bearer, real_bundle, two_versions  # noqa: F401
-from tests.serving.test_feedback import wait_for
 from tests.serving.test_predict import check_error
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("any_database")
 

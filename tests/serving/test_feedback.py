@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
@@ -24,6 +23,7 @@ from inksight.serving.services import Services
 from inksight.settings import ServeSettings
 from tests.serving.conftest import TALL_LEFT, HalvesClassifier, ready
 from tests.serving.test_predict import check_error, drawn_picture
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("any_database")
 
@@ -43,14 +43,6 @@ def changing() -> Iterator[Session]:
     with opened.database.write() as session:
         yield session
     opened.close()
-
-
-def wait_for(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 10
-    while not (value := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return value
 
 
 @contextmanager

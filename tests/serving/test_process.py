@@ -24,7 +24,7 @@ from inksight.serving.run import _listen, address_of
 from inksight.settings import ServeSettings
 from tests.serving.conftest import TALL_LEFT
 from tests.serving.test_admin import real_bundle  # noqa: F401
-from tests.serving.test_feedback import wait_for
+from tests.waiting import wait_for
 
 
 class Service:

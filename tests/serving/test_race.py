@@ -23,9 +23,9 @@ from inksight.serving.services import Services
 from inksight.settings import ServeSettings
 from tests.serving.conftest import HalvesClassifier, running
 from tests.serving.test_admin import real_bundle  # noqa: F401
-from tests.serving.test_feedback import wait_for
 from tests.serving.test_games import DRAWINGS, other
 from tests.serving.test_process import serve
+from tests.waiting import wait_for
 
 
 class Page:

@@ -20,8 +20,8 @@ from tests.registry.migrate import migrate
 from tests.serving.conftest import ready
 from tests.serving.test_admin import bearer, real_bundle, two_versions  # noqa: F401
 from tests.serving.test_experiments import ask, doodle, feed, shared, start  # noqa: F401
-from tests.serving.test_feedback import wait_for
 from tests.serving.test_predict import check_error
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("any_database")
 

@@ -35,8 +35,9 @@ def address() -> Iterator[str]:
 def browser(require: Callable[..., str]) -> Iterator[Any]:
     """Start Chromium; per module, since Playwright's event loop runs in this thread until it is stopped."""
     program = require("chromium", "chromium-browser", "google-chrome")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=20_000)  # on a busy machine; 5 s are enough on one that is not
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser
