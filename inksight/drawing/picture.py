@@ -40,6 +40,10 @@ official bitmaps has 22."""
 BLOT, BLOT_SHARE = 8, 0.1
 """Most pixels that a dot in a larger picture is wide, or share of its longer side, if that is more: pens are wide."""
 
+FILLED = 0.4
+"""Share of the drawing's longer side from which on ink so wide is no line but an area, of which the outline is drawn:
+a silhouette. Of 1,500 real drawings the widest ink has 0.1."""
+
 
 def from_picture(image: Image | npt.NDArray[Any]) -> Bitmap:
     """Return the drawing in a picture as a bitmap: uint8 `(28, 28)`, 0 paper, 255 ink, blank if there is none.
@@ -142,14 +146,21 @@ def _depth(ink: npt.NDArray[np.uint8]) -> tuple[Floats, float, float]:
     # Where lines cross, the ink is deeper than half of one, and deeper still where they fill a corner.
     reach = math.ceil(0.75 * by_outline) + 1
     while (inside := squared_distance(mask, reach)).max() > reach * reach:
-        reach *= 2
+        reach = min(2 * reach, WORK // 2 + 1)  # no pixel is farther from paper; uint16 holds squares up to 180
     line = 2 * math.sqrt(np.median(inside[(inside == highest(inside, 1)) & mask])) - 0.5
     if line < 6:  # in whole pixels too coarse; area by outline is finer, but where lines touch it is too much
         line = min(0.96 * by_outline, line + 0.75)
     side = float(max(height, width))
+    # Where a wide pen crosses its own line, the ink is up to twice as wide as the pen.
+    widest = 2 * math.sqrt(inside.max())
+    filled = widest > max(FILLED * side, 2.5 * line) or line > FILLED * side
+    if filled:
+        line = 1.0  # what was measured are its corners
     # Half the brush, half of the finest step, and a pixel to interpolate with.
     reach = math.ceil(max(0.0, _BRUSH / 2 - line / 2)) + 3
     depth = np.sqrt(inside, dtype=np.float32) - np.sqrt(squared_distance(~mask, reach), dtype=np.float32)
+    if filled:
+        depth = np.minimum(depth, line - depth)
     if line * (BOX - 1) > LINE_WIDTH * (side - line):
         # Narrowing would lose what is much thinner than the rest: keep its centre lines, but not their ends in corners.
         thin: npt.NDArray[np.bool_] = skeletonize(mask)  # type: ignore[no-untyped-call]

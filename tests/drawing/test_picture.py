@@ -285,6 +285,28 @@ def test_what_is_large_or_thin_is_no_dot() -> None:
     assert not shows_nothing(from_picture(two))
 
 
+def _corners(count: int, inner: float = 1.0) -> list[tuple[float, float]]:
+    """Corners of a regular polygon, or of a star with every second at `inner` of the radius, within -1..1."""
+    angles = np.arange(count) * 2 * np.pi / count + np.pi / count * (count == 4)
+    far = np.where(np.arange(count) % 2, inner, 1.0)
+    return list(zip((far * np.sin(angles)).tolist(), (-far * np.cos(angles)).tolist(), strict=True))
+
+
+@pytest.mark.parametrize("size", [200, 300, 1000])
+@pytest.mark.parametrize(
+    "corners",
+    [_corners(200), _corners(4), _corners(3), _corners(10, 0.4), [(-1, 1), (1, 1), (1, 0), (0, -1), (-1, 0)]],
+    ids=["disc", "square", "triangle", "star", "house"],
+)
+def test_of_a_silhouette_the_outline_is_drawn(corners: list[tuple[float, float]], size: int) -> None:
+    image = Image.new("L", (size, size), 255)
+    ImageDraw.Draw(image).polygon([((0.5 + 0.3 * x) * size, (0.5 + 0.3 * y) * size) for x, y in corners], fill=0)
+    around = [list(axis) for axis in zip(*corners, corners[0], strict=True)]
+    drawn = render(simplify([around]))
+    for picture in (image, ImageOps.invert(image)):
+        assert np.abs(from_picture(picture).astype(int) - drawn).mean() < 6
+
+
 @pytest.mark.parametrize("level", [30, 255])
 def test_small_blots_on_a_bitmap_are_dots(level: int) -> None:
     for height, width, dot in ((1, 1, 1), (1, 2, 1), (2, 2, 1), (5, 5, 1), (3, 5, 1), (1, 4, 0), (2, 5, 0), (6, 6, 0)):
