@@ -23,7 +23,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from inksight.data.parallel import CORES, ahead
+from inksight.data.parallel import ahead, cores
 
 Images = NDArray[np.uint8]
 Planes = NDArray[np.float32]
@@ -183,7 +183,7 @@ def near_pairs(
     """
     candidates = _candidates(sketches, threshold)
     batches = [candidates[start : start + at_once] for start in range(0, len(candidates), at_once)]
-    with ThreadPoolExecutor(CORES) as threads:
+    with ThreadPoolExecutor(cores()) as threads:
         measured = list(ahead(threads, lambda pairs: _measure(pairs, take, threshold), batches))
     if not measured:
         return np.empty((0, 2), np.int64), np.empty(0, np.float32)
@@ -199,7 +199,7 @@ def _measure(pairs: NDArray[np.int64], take: Take, threshold: float) -> tuple[ND
 
 
 def _candidates(sketches: Sketches, threshold: float) -> NDArray[np.int64]:
-    with ThreadPoolExecutor(CORES) as threads:
+    with ThreadPoolExecutor(cores()) as threads:
         keys = list(ahead(threads, lambda turn: _neighbours(sketches, turn, threshold), _ROTATIONS))
     count = np.int64(max(len(sketches), 1))
     unique = np.unique(np.concatenate(keys))

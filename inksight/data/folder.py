@@ -18,7 +18,7 @@ import numpy as np
 from inksight.data.dataset import SPLITS, Dataset, open_dataset
 from inksight.data.listing import Entry, Listing, list_photos, readable
 from inksight.data.pack import Prepared, Progress, no_progress, pack
-from inksight.data.parallel import CORES, ahead
+from inksight.data.parallel import ahead, cores
 from inksight.data.photos import PhotoError, decode, quiet
 from inksight.data.pool import Images, NpyFile, Pool
 from inksight.errors import DataError, UsageError, unknown
@@ -130,7 +130,7 @@ def _decode_all(
             return entry, None, error.message, []
         return entry, image, hashlib.sha256(data).hexdigest()[:12], done
 
-    with quiet(), ThreadPoolExecutor(CORES) as threads:
+    with quiet(), ThreadPoolExecutor(cores()) as threads:
         for number, entries in enumerate(by_class.values()):
             path, names, before = spool / f"{number}.raw", [], len(skipped)
             with open(path, "wb") as stream:

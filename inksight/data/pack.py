@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from inksight.data import duplicates
 from inksight.data.dataset import SPLITS, DatasetWriter
-from inksight.data.parallel import CORES, ahead
+from inksight.data.parallel import ahead, cores
 from inksight.data.pool import Images, Pool
 from inksight.data.split import assign, check_ratios
 from inksight.errors import DataError
@@ -197,7 +197,7 @@ def sketch_all(pool: Pool, progress: Progress) -> duplicates.Sketches:
     if not blocks:
         raise DataError("the source holds no pictures")
     parts = []
-    with ThreadPoolExecutor(CORES) as threads:
+    with ThreadPoolExecutor(cores()) as threads:
         for part in ahead(threads, lambda block: duplicates.sketch(pool.read(*block)), blocks):
             parts.append(part)
             progress("reading", len(parts) / len(blocks))
@@ -284,7 +284,7 @@ def _write(
         return parts
 
     # The next windows are made ready while the writer's threads compress.
-    with ThreadPoolExecutor(CORES) as threads:
+    with ThreadPoolExecutor(cores()) as threads:
         for done, parts in enumerate(ahead(threads, window, range(count)), start=1):
             for part in parts:
                 writer.append(*part)

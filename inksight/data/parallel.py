@@ -14,9 +14,6 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from types import FrameType, ModuleType
 from typing import Any, TypeVar
 
-CORES = os.cpu_count() or 1
-"""Of this machine."""
-
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -47,9 +44,13 @@ class Spawned(SpawnContext):
     Process = _Process
 
 
-def ahead(executor: Executor, function: Callable[[T], R], items: Iterable[T], *, waiting: int = CORES) -> Iterator[R]:
-    """Map in order like `executor.map`, at most `waiting` results ahead of the reader, so that memory is bounded."""
+def ahead(executor: Executor, function: Callable[[T], R], items: Iterable[T], *, waiting: int = 0) -> Iterator[R]:
+    """Map in order like `executor.map`, at most `waiting` results ahead of the reader, so that memory is bounded.
+
+    0: as many as there are cores.
+    """
     futures: deque[Future[R]] = deque()
+    waiting = waiting or cores()
     try:
         for item in items:
             with undisturbed():

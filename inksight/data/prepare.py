@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inksight.data.pack import Prepared, Progress, no_progress, pack
-from inksight.data.parallel import CORES, Spawned, ahead
+from inksight.data.parallel import Spawned, ahead, cores
 from inksight.data.pool import Images, NpyFile, Pool, open_npy
 from inksight.errors import DataError, DrawingError, UsageError
 from inksight.settings import PrepareSettings
@@ -116,7 +116,7 @@ def _redraw(images: Images, rows: NDArray[np.intp], progress: Progress) -> Image
     """Return a copy of the images with those at `rows` redrawn by from_picture, on all cores."""
     drawn = images.copy()
     parts = np.array_split(rows, max(1, len(rows) // _DIGITS_AT_ONCE))
-    workers = min(CORES, len(parts) // 2)
+    workers = min(cores(), len(parts) // 2)
     with ProcessPoolExecutor(workers, Spawned()) if workers > 1 else nullcontext() as executor:
         done = (executor.map if executor else map)(_as_drawn, [images[part] for part in parts])
         for number, (part, result) in enumerate(zip(parts, done, strict=True)):
@@ -143,7 +143,7 @@ def _draw(
     keys: list[list[str]] = []
     skipped: list[tuple[str, str]] = []
     # A process costs half a second to start and draws 4 MB of strokes (10,000 drawings) in about two.
-    workers = min(CORES, sum(path.stat().st_size for path in paths) // 4_000_000)
+    workers = min(cores(), sum(path.stat().st_size for path in paths) // 4_000_000)
     with ProcessPoolExecutor(workers, Spawned()) if workers > 1 else nullcontext() as executor:
         for number, path in enumerate(paths):
             target, names = spool / f"{number}.raw", []
