@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 LOG_LINES = 40
 
+SPIN_COUNT = "1000"
+"""Turns that an idle thread of a job spins before it sleeps, some microseconds. OpenMP's own choice is milliseconds: a
+sixth faster on idle cores, but at two thirds of the speed beside a busy service (benchmarks/busy_cores.py)."""
+
 OWN_SETTINGS = {
     RetrainSettings: {"data"},
     TrainSettings: {"name", "weights", "mlflow", "tensorboard", "device", "memory_limit"},
@@ -117,7 +121,7 @@ class Workshop:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "inksight.improve.job", job.id],
                     stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-                    env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                    env={"GOMP_SPINCOUNT": SPIN_COUNT, **os.environ, "PYTHONUNBUFFERED": "1"},
                 )  # fmt: skip
         except OSError as error:
             away = UnavailableError(f"the job's process could not be started: {error.strerror}")
