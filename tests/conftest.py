@@ -18,6 +18,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Several test processes share the cores: two threads of each wait for one another and take ten times as long as one.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Those that have two all the same, as jobs of a matrix, must not spin beside other tests (benchmarks/busy_cores.py).
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -28,6 +28,7 @@ from inksight.drawing import render_many
 from tests.docs.documents import REPOSITORY, Block, blocks, documents
 
 DRAWINGS_PER_CLASS = 60
+DIGITS_PER_CLASS = "100"  # of 500: all of them take half a minute to prepare
 SERVERS = ("serve", "quickstart")
 
 
@@ -68,9 +69,16 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the prepared digits: half a minute of work that every document would begin with."""
+    """Return the prepared digits, which every document would begin with."""
     home = tmp_path_factory.mktemp("prepared")
-    words = [str(Path(sys.executable).parent / "inksight"), "data", "prepare", "digits"]
+    words = [
+        str(Path(sys.executable).parent / "inksight"),
+        "data",
+        "prepare",
+        "digits",
+        "--per-class",
+        DIGITS_PER_CLASS,
+    ]
     subprocess.run(words, env={**os.environ, "INKSIGHT_HOME": str(home)}, check=True, capture_output=True)
     return home / "datasets" / "digits.h5"
 

@@ -20,7 +20,8 @@ def read() -> Any:
 @pytest.mark.slow
 # The kernel talks over ZeroMQ sockets that nbclient closes at exit, after pytest has looked.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_every_cell_runs(tmp_path: Path) -> None:
+def test_every_cell_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INKSIGHT_PREPARE_PER_CLASS", "150")  # all 500 take half a minute to prepare
     notebook = read()
     NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}}).execute()
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]

@@ -32,9 +32,16 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser(require: Callable[..., str]) -> Iterator[Any]:
-    """Start Chromium; per module, since Playwright's event loop runs in this thread until it is stopped."""
-    program = require("chromium", "chromium-browser", "google-chrome")
+def browser(request: pytest.FixtureRequest, require: Callable[..., str]) -> Iterator[Any]:
+    """Start Chromium; per module, since Playwright's event loop runs in this thread until it is stopped.
+
+    Its headless shell, the same engine without the window around a page, takes half of the processor's time; modules
+    that say WHOLE_BROWSER get the window too.
+    """
+    programs = ["chromium", "chromium-browser", "google-chrome"]
+    if not getattr(request.module, "WHOLE_BROWSER", False):
+        programs.insert(0, "chromium-headless-shell")
+    program = require(*programs)
     from playwright.sync_api import expect, sync_playwright
 
     expect.set_options(timeout=20_000)  # on a busy machine; 5 s are enough on one that is not

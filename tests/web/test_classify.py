@@ -20,6 +20,7 @@ from tests.web.test_draw import CONTRASTS, PHONE
 from tests.web.test_pictionary import expect, press
 
 pytestmark = pytest.mark.browser
+WHOLE_BROWSER = True
 
 
 class ColoursClassifier:

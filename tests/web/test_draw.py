@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 pytestmark = pytest.mark.browser
+WHOLE_BROWSER = True
 
 PHONE: dict[str, Any] = {"width": 390, "height": 844, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 
