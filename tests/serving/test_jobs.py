@@ -26,6 +26,7 @@ from inksight.registry import jobs as bookkeeping
 from inksight.registry.jobs import LOST, LOST_SECONDS, Jobs
 from inksight.registry.tables import Correction, Job, Model, now
 from inksight.serving import create_app
+from inksight.serving.jobs import SPIN_COUNT
 from inksight.settings import RetrainSettings
 from tests.improve.planted import MODEL, correct, rings, store_with_model
 from tests.serving.conftest import HalvesClassifier, ready
@@ -193,11 +194,14 @@ def test_one_job_of_a_model_at_a_time_and_cancelled(client: TestClient) -> None:
     assert not epochs[0].startswith("1/"), "it began anew"
 
 
-def test_a_killed_process_is_known_at_once(client: TestClient) -> None:
+def test_a_killed_process_is_known_at_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT")
     job = start(client, ENDLESS)
     until(client, job, training)
     store = registry.open()
-    os.kill(process_of(store, job), signal.SIGKILL)
+    process = process_of(store, job)
+    assert f"GOMP_SPINCOUNT={SPIN_COUNT}" in Path(f"/proc/{process}/environ").read_text().split("\0")
+    os.kill(process, signal.SIGKILL)
     store.close()
     began = time.monotonic()
     failed = until(client, job, lambda found: found["state"] == "failed")
