@@ -57,6 +57,8 @@ _STYLE: dict[Any, Any] = {
 
 Images = npt.NDArray[np.uint8]
 
+DPI = 120
+
 _lock = threading.RLock()
 
 
@@ -87,14 +89,14 @@ def axes(width: float = 8.0, height: float = 4.5, *, title: str = "") -> tuple[F
     return made, ax
 
 
-def save_png(drawn: Figure, path: str | Path, *, dpi: int = 120) -> Path:
+def save_png(drawn: Figure, path: str | Path, *, dpi: int = DPI) -> Path:
     """Write a figure as a PNG file atomically and return its path."""
     with atomic_path(Path(path)) as temporary:
         temporary.write_bytes(png_bytes(drawn, dpi=dpi))
     return Path(path)
 
 
-def png_bytes(drawn: Figure, *, dpi: int = 120) -> bytes:
+def png_bytes(drawn: Figure, *, dpi: int = DPI) -> bytes:
     """Return a figure as PNG bytes, the same for the same figure (no time or version inside)."""
     stream = io.BytesIO()
     with style(), warnings.catch_warnings():
@@ -133,6 +135,16 @@ def as_rgb(images: Images) -> Images:
     return table.round().astype(np.uint8)[images]
 
 
+def _at_most(images: Images, width: int) -> Images:
+    """Return RGB pictures as wide as they will be seen: photos drawn larger than that lose whole lines of pixels."""
+    if not len(images) or images.shape[2] <= width:
+        return images
+    from PIL import Image
+
+    size = (width, max(1, round(images.shape[1] * width / images.shape[2])))
+    return np.stack([np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)) for image in images])
+
+
 def sheet(
     rows: Sequence[tuple[str, Images]],
     *,
@@ -144,6 +156,7 @@ def sheet(
 
     Images are uint8 (n, H, W) or (n, H, W, 3), all of one size; rows may have different lengths; `tile` is in inches.
     """
+    rows = [(name, _at_most(as_rgb(np.asarray(images)), round(tile * DPI))) for name, images in rows]
     columns = max([len(images) for _, images in rows] + [1])
     shapes = [images.shape[1:3] for _, images in rows if len(images)]
     high, wide = shapes[0] if shapes else (1, 1)
@@ -152,7 +165,7 @@ def sheet(
     canvas = np.empty((len(rows) * (high + below) or 1, columns * (wide + gap), 3), np.uint8)
     canvas[:] = as_rgb(np.zeros((1, 1, 1), np.uint8))[0, 0]
     for i, (_, images) in enumerate(rows):
-        for j, image in enumerate(as_rgb(np.asarray(images)) if len(images) else ()):
+        for j, image in enumerate(images):
             canvas[i * (high + below) :, j * (wide + gap) :][:high, :wide] = image
     scale = tile / wide
     # 0.075 inch is a wide letter at 8 points: room for the headings, so that tiles keep their size.

@@ -53,6 +53,15 @@ def test_a_sheet_holds_every_picture_and_uneven_rows() -> None:
     assert 4 * 2500 < ink < 4 * 3600 + 1000
 
 
+def test_photos_larger_than_their_tile_lose_no_lines() -> None:
+    stripes = np.zeros((1, 256, 256, 3), np.uint8)
+    stripes[:, :, ::2] = 255  # every other line, which is grey from afar
+    [image] = plotting.sheet([("grey", stripes)], tile=0.5).axes[0].get_images()
+    drawn = np.asarray(image.get_array())
+    assert drawn.shape[1] < 70, "no more pixels than are seen"
+    assert np.abs(drawn[5:50, 5:50].astype(int) - 128).max() < 12
+
+
 def test_a_gallery_wraps_and_takes_colour() -> None:
     photos = np.zeros((5, 8, 8, 3), np.uint8)
     wide = _pixels(plotting.png_bytes(plotting.gallery(photos, list("abcde"), columns=5)))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inksight.data.at_once import judged_at_once, read_at_once
 from inksight.errors import BundleError
 
 TOLERANCE = 1e-4
@@ -65,8 +66,8 @@ def require(parity: Parity, what: str, tolerance: float = TOLERANCE) -> None:
 
 
 def batched(predict: Predict, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return `predict` of all images, in batches of at most about 4 MB of pixels."""
-    size = max(1, 2**22 // int(np.prod(images.shape[1:])))
+    """Return `predict` of all images, as many at once as are judged in training."""
+    size = judged_at_once(images.shape[1:])
     return np.concatenate([predict(images[start : start + size]) for start in range(0, len(images), size)])
 
 
@@ -93,7 +94,7 @@ def spread(images: Any, count: int) -> NDArray[np.uint8]:
         everything: NDArray[np.uint8] = images[:]
         return everything
     rows = np.unique(np.linspace(0, len(images) - 1, count).astype(np.int64))
-    block = max(1, 2**22 // int(np.prod(images.shape[1:])))
+    block = read_at_once(images.shape[1:])
     parts = []
     for start in range(0, len(images), block):
         chosen = rows[(rows >= start) & (rows < start + block)]

@@ -5,7 +5,7 @@ Readable from 2 to 345 classes: figures grow with the number of classes instead 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,20 +32,21 @@ def write_figures(m: dict[str, Any], images: Any | None, folder: Path) -> list[P
     `images` gives image i, uint8 (H, W[, 3]), by index. Those of an earlier report go.
     """
     matrix = np.array(m["confusion_matrix"])
-    drawn = {
-        "class_accuracy": class_accuracy(m),
-        "class_distribution": class_distribution(m),
-        "confusion": confusion(matrix, m["classes"], title="Counts"),
-        "confusion_normalised": confusion(normalised(matrix), m["classes"], title="Shares of each row, %"),
-        "reliability": reliability(m["calibration"]["bins"]),
+    # Drawn one by one: a figure takes some 20 MB while it is written.
+    drawn: dict[str, Callable[[], Figure]] = {
+        "class_accuracy": lambda: class_accuracy(m),
+        "class_distribution": lambda: class_distribution(m),
+        "confusion": lambda: confusion(matrix, m["classes"], title="Counts"),
+        "confusion_normalised": lambda: confusion(normalised(matrix), m["classes"], title="Shares of each row, %"),
+        "reliability": lambda: reliability(m["calibration"]["bins"]),
     }
     if images is not None and m["worst_errors"]:
-        drawn["worst_errors"] = worst_errors(m["worst_errors"], images)
-        drawn["confused_pairs"] = confused_pairs(m["confused_pairs"], images)
+        drawn["worst_errors"] = lambda: worst_errors(m["worst_errors"], images)
+        drawn["confused_pairs"] = lambda: confused_pairs(m["confused_pairs"], images)
     else:
         for name in ("worst_errors", "confused_pairs"):
             (folder / f"{name}.png").unlink(missing_ok=True)
-    return [plotting.save_png(figure, folder / f"{name}.png") for name, figure in drawn.items()]
+    return [plotting.save_png(draw(), folder / f"{name}.png") for name, draw in drawn.items()]
 
 
 def class_accuracy(m: dict[str, Any]) -> Figure:

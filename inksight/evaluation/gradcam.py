@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from inksight.data.at_once import explained_at_once
+
 if TYPE_CHECKING:
     from inksight.bundle.network import Network
 
@@ -36,6 +38,24 @@ def gradient_maps(
     are smaller than `smallest` pixels a side and so show no place.
     """
     network = network.eval()
+    count = explained_at_once(images.shape[1:])
+    parts: list[npt.NDArray[np.float32]] = []
+    for start in range(0, len(images), count):
+        part = slice(start, start + count)
+        placed = _placed(network, images[part], targets[part], in_place, smallest)
+        if placed is None:
+            return None
+        parts.append(placed)
+    heat = np.concatenate(parts)
+    most = heat.max(axis=(1, 2), keepdims=True)
+    scaled: npt.NDArray[np.float32] = np.divide(heat, most, out=np.zeros_like(heat), where=most > 0)
+    return scaled
+
+
+def _placed(
+    network: Network, images: npt.NDArray[np.uint8], targets: npt.NDArray[np.int64], in_place: bool, smallest: int
+) -> npt.NDArray[np.float32] | None:
+    """Return the maps of a few images, not yet scaled, where they lie in the picture."""
     crop = network.preprocess.crop_box
     inputs = network.preprocess(torch.from_numpy(np.array(images)))
     seen: list[tuple[nn.Module, Tensor]] = []
@@ -63,9 +83,7 @@ def gradient_maps(
     heat = functional.interpolate(heat, size=(bottom - top, right - left), mode="bilinear", align_corners=False)
     placed = np.zeros(images.shape[:3], np.float32)
     placed[:, top:bottom, left:right] = heat[:, 0].numpy()
-    most = placed.max(axis=(1, 2), keepdims=True)
-    scaled: npt.NDArray[np.float32] = np.divide(placed, most, out=np.zeros_like(placed), where=most > 0)
-    return scaled
+    return placed
 
 
 def _last_maps(seen: list[tuple[nn.Module, Tensor]], smallest: int) -> Tensor | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from inksight.data.at_once import read_at_once
 from inksight.data.dataset import SPLITS, Dataset, open_dataset
 from inksight.data.places import find, places
 from inksight.errors import DataError, UsageError, unknown
@@ -26,8 +27,6 @@ from inksight.evaluation.speed import folder_bytes, measure_speed
 if TYPE_CHECKING:
     from inksight.bundle import Classifier
 
-# Pixels per read of the dataset file: 5,349 drawings or 21 photos of 256x256x3.
-_PIXELS = 2**22
 # The temperature is one number: more samples than this do not change its third digit.
 _VALIDATION = 20_000
 
@@ -87,7 +86,7 @@ def answers_of(classifier: Classifier, images: Any, *, limit: int | None = None)
     rows: IntArray = np.arange(total)
     if limit is not None and total > limit:
         rows = np.unique(np.linspace(0, total - 1, limit).astype(np.int64))
-    step = max(1, _PIXELS // max(1, int(np.prod(images.shape[1:]))))
+    step = read_at_once(images.shape[1:])
     parts = [np.empty((0, len(classifier.classes)), np.float32)]
     for start in range(0, len(rows), step):
         chosen = rows[start : start + step]

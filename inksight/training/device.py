@@ -6,6 +6,7 @@ import torch
 
 from inksight.errors import UsageError
 from inksight.settings import TrainSettings
+from inksight.training.allocator import keep_freed_memory
 
 
 def choose_device(settings: TrainSettings, local_rank: int = 0) -> torch.device:
@@ -42,7 +43,8 @@ def cpu_has_bfloat16() -> bool:
 
 
 def set_up_torch(settings: TrainSettings) -> None:
-    """Apply --threads and --deterministic to this process."""
+    """Apply --threads and --deterministic to this process, and let it keep its memory."""
+    keep_freed_memory()
     if settings.threads:
         torch.set_num_threads(settings.threads)
     if settings.deterministic:

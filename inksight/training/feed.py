@@ -23,10 +23,6 @@ from numpy.typing import NDArray
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
-
-# Bytes of images that are judged at once. A photo of 224 pixels takes EfficientNet-Lite0 14 MB: 256 of them 3.5 GB.
-AT_ONCE = 2**22
-
 # Fewer would leave a file sorted by class badly mixed; a block smaller than a chunk is unpacked more than once.
 BLOCKS_PER_BUFFER = 16
 
@@ -160,14 +156,6 @@ def epoch_order(
             places[:] = random.permutation(span[taken : taken + len(places)])
             taken += len(places)
     return order
-
-
-def judged_at_once(images: Any) -> int:
-    """Return how many of the images (N, H, W[, 3]) go through a network at once where no batch size is asked for.
-
-    256 drawings, but 21 photos of 256 pixels.
-    """
-    return max(1, min(256, AT_ONCE // int(np.prod(images.shape[1:]))))
 
 
 def free_memory() -> int:

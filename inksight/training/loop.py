@@ -20,13 +20,14 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from inksight.data.at_once import judged_at_once
 from inksight.errors import TrainingError
 from inksight.settings import TrainSettings
 from inksight.training.augment import Augmentation, Mix
 from inksight.training.checkpoints import load_checkpoint, save_checkpoint, seed_step
 from inksight.training.distributed import Group
 from inksight.training.ema import Ema
-from inksight.training.feed import Feed, judged_at_once
+from inksight.training.feed import Feed
 from inksight.training.interrupt import Interruption, TrainingInterrupted
 from inksight.training.optimizers import LearningRateFactor, build_optimizer
 from inksight.training.progress import Progress, duration
@@ -301,7 +302,7 @@ def _measure(
     classes = len(weights)
     # Per class: images, right answers, loss.
     sums = torch.zeros(3, classes, dtype=torch.float64, device=device)
-    for batch in task.val.in_order(judged_at_once(task.val.images)):
+    for batch in task.val.in_order(judged_at_once(task.val.images.shape[1:])):
         labels = torch.from_numpy(batch.labels).to(device)
         inputs = _channels_last(task.prepare(torch.from_numpy(batch.images).to(device)))
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):

@@ -20,7 +20,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from inksight import plotting
-from inksight.training.feed import judged_at_once
+from inksight.data.at_once import judged_at_once
 from inksight.training.trackers import Entry, NoTracker, RunInfo, Samples
 
 # The projector draws each image as a sprite; beyond this many, browsers crawl.
@@ -68,7 +68,7 @@ class TensorBoard(NoTracker):
         model = samples.model.float().eval()
 
         def over(count: int, function: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-            parts = torch.split(torch.from_numpy(images[:count]), judged_at_once(images))
+            parts = torch.split(torch.from_numpy(images[:count]), judged_at_once(images.shape[1:]))
             return torch.cat([function(samples.prepare(part)) for part in parts])
 
         with warnings.catch_warnings():

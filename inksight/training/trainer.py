@@ -21,11 +21,13 @@ from torch import Tensor, nn
 from inksight import models
 from inksight.config import as_dict, option_name, resolve
 from inksight.data import Dataset, open_dataset
+from inksight.data.at_once import judged_at_once
 from inksight.data.ensure import ensure_dataset
 from inksight.data.places import remember
 from inksight.errors import TrainingError, UsageError
 from inksight.models.preprocess import Preprocess
 from inksight.settings import TrainSettings
+from inksight.training.allocator import give_back_memory
 from inksight.training.augment import build_augmentation
 from inksight.training.augment_photos import build_mix, check_has_effect, photo_augmentation
 from inksight.training.balance import class_weights, imbalance
@@ -33,7 +35,7 @@ from inksight.training.checkpoints import seed_step
 from inksight.training.curves import draw_curves
 from inksight.training.device import choose_device, choose_dtype, set_up_torch
 from inksight.training.distributed import Group, process_group
-from inksight.training.feed import Feed, judged_at_once
+from inksight.training.feed import Feed
 from inksight.training.interrupt import TrainingInterrupted
 from inksight.training.loop import Task, fit
 from inksight.training.mlflow_tracker import Mlflow, check_address
@@ -238,8 +240,10 @@ def _run(
         metrics: dict[str, Any] = {}
         if group.leads and finish:
             del task, feed
+            give_back_memory()
             draw_curves(state.history, folder / "curves.png", title=folder.name)
             metrics = _judge_and_save(model, preprocess, dataset, spec, options, settings, folder)
+            give_back_memory()
             if val.rows:
                 tracker.samples(_samples(model.cpu(), preprocess.cpu(), val, dataset.classes))
         tracker.finish(metrics, folder)
@@ -329,7 +333,7 @@ def predict_proba(model: nn.Module, preprocess: nn.Module, dataset: Dataset, spl
     model, preprocess = model.cpu().float().eval(), preprocess.cpu()
     images = dataset.images(split)
     parts = [np.empty((0, len(dataset.classes)), np.float32)]
-    size = judged_at_once(images)
+    size = judged_at_once(images.shape[1:])
     for start in range(0, len(images), size):
         logits: Tensor = model(preprocess(torch.from_numpy(images[start : start + size])))
         parts.append(logits.softmax(1).numpy())
@@ -381,6 +385,7 @@ def _judge_and_save(
         provenance={"run": folder.name},
         samples=dataset.images("val") if dataset.size("val") else None,
     )  # fmt: skip
+    give_back_memory()
     if evaluation is not None:
         completed(evaluation, bundle.load(folder / "bundle")).write(folder / "report")
     return summary

@@ -24,11 +24,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from inksight.data.at_once import judged_at_once
 from inksight.models.transfer import TransferNet
 from inksight.settings import TrainSettings
 from inksight.training.augment import Mix
 from inksight.training.checkpoints import seed_step
-from inksight.training.feed import Feed, Images, judged_at_once
+from inksight.training.feed import Feed, Images
 from inksight.training.loop import Score, State, Task, fit
 from inksight.training.progress import Progress
 from inksight.training.trackers import JsonLines
@@ -221,6 +222,7 @@ def _features(
     x = torch.from_numpy(images).to(device)
     x = task.prepare(augment(x, generator) if augment else x).contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        features = torch.cat([model.backbone_features(part) for part in torch.split(x, judged_at_once(images))])
+        parts = torch.split(x, judged_at_once(images.shape[1:]))
+        features = torch.cat([model.backbone_features(part) for part in parts])
     result: Features = features.float().cpu().numpy()
     return result

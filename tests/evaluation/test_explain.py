@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from inksight import drawing, models
 from inksight.bundle import Classifier
 from inksight.bundle.network import Network
+from inksight.data import at_once
 from inksight.drawing.render import render_layers
 from inksight.errors import NotFoundError, UsageError
 from inksight.evaluation import explain as module
@@ -114,6 +115,20 @@ def test_a_crop_is_put_back_in_its_place() -> None:
     assert heat is not None
     assert heat[0, :10].max() == heat[0, :, 30:].max() == 0
     assert heat[0, 10:22, 10:22].sum() > 0.9 * heat.sum()
+
+
+def test_images_are_explained_few_at_a_time_and_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = classifier(Corner(1), (28, 28), ["no", "yes"]).network()
+    images, targets = scribbles(5, (28, 28)), np.array([0, 1, 1, 0, 1])
+    together = gradient_maps(network, images, targets)
+    monkeypatch.setattr(at_once, "EXPLAINED", 2 * 28 * 28)
+    seen: list[int] = []
+    network.model.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    apart = gradient_maps(network, images, targets)
+    assert seen == [2, 2, 1]
+    assert together is not None
+    assert apart is not None
+    np.testing.assert_allclose(apart, together, atol=1e-5)
 
 
 def test_a_model_without_maps_is_explained_by_occlusion() -> None:

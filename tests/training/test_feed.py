@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from inksight.data import open_dataset
-from inksight.training.feed import Feed, Share, batch_bounds, epoch_order, free_memory, judged_at_once
+from inksight.training.feed import Feed, Share, batch_bounds, epoch_order, free_memory
 
 from .made import write_bars
 
@@ -127,8 +127,3 @@ def test_an_empty_split_has_no_batches() -> None:
 
 def test_free_memory_is_plausible() -> None:
     assert 10_000_000 < free_memory() < 1 << 46
-
-
-def test_photos_are_judged_few_at_a_time() -> None:
-    shapes = {(28, 28): 256, (96, 96): 256, (256, 256, 3): 21, (2048, 2048, 3): 1, (1280,): 256}
-    assert {shape: judged_at_once(np.empty((0, *shape), np.uint8)) for shape in shapes} == shapes

@@ -14,13 +14,13 @@ from safetensors.torch import save_file
 
 import inksight
 from inksight import models
-from inksight.data import DatasetWriter, open_dataset
+from inksight.data import DatasetWriter, at_once, open_dataset
 from inksight.errors import UsageError
 from inksight.models.preprocess import Preprocess
 from inksight.models.timm_import import import_timm
 from inksight.models.transfer import TransferNet
 from inksight.settings import TrainSettings
-from inksight.training import feed, reading, train, trainer, transfer
+from inksight.training import reading, train, trainer, transfer
 from inksight.training.checkpoints import load_checkpoint
 from inksight.training.loop import Task
 from inksight.training.recipes import recipe
@@ -160,7 +160,7 @@ def test_no_more_photos_go_through_the_network_at_once_than_may(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A batch of 256 photos of 224 pixels takes gigabytes."""
-    monkeypatch.setattr(feed, "AT_ONCE", 5 * 72 * 72 * 3)
+    monkeypatch.setattr(at_once, "JUDGED", 5 * 72 * 72 * 3)
     sizes: list[int] = []
     prepared: list[int] = []
     forward, prepare = TransferNet.backbone_features, Preprocess.forward
