@@ -34,7 +34,8 @@ def one(name: str) -> dict[str, float]:
     """Time plain float32 steps of one model in this process."""
     shape, batch, steps = CASES[name]
     torch.manual_seed(0)
-    model = models.create(name, num_classes=20, image_shape=shape).to(memory_format=torch.channels_last)
+    model = models.create(name, num_classes=20, image_shape=shape)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.randn(batch, 3 if len(shape) == 3 else 1, *shape[:2]).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, 20, (batch,))
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
@@ -43,7 +44,7 @@ def one(name: str) -> dict[str, float]:
         if step == WARM_UP:
             wall, processor = time.perf_counter(), time.process_time()
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model(images), labels).backward()
+        torch.nn.functional.cross_entropy(model(images), labels).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     return {"images_per_second": steps * batch / wall, "processor_ms": 1e3 * processor / (steps * batch)}

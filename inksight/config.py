@@ -12,6 +12,7 @@ resolved set that is saved with every run. The settings classes themselves are i
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import os
 import tomllib
@@ -140,6 +141,24 @@ def resolve(
         if value is not None:
             values[name] = convert(value, hints[name], option_name(name))
     return cls(**values)
+
+
+def likely_slips(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that are no setting's but nearly, each with the setting's: they have no effect.
+
+    Others are left alone: orchestrators make variables such as INKSIGHT_SERVE_PORT_8000_TCP of their own.
+    """
+    known = {variable_name(cls, name) for cls in Settings.__subclasses__() for name in fields_of(cls)}
+    slips: dict[str, str] = {}
+    for cls in Settings.__subclasses__():
+        prefix = variable_name(cls, "")
+        for given in environ:
+            if given.startswith(prefix) and given not in known:
+                names = [name.upper() for name in fields_of(cls)]
+                close = difflib.get_close_matches(given.removeprefix(prefix), names, n=1, cutoff=0.75)
+                if close:
+                    slips[given] = prefix + close[0]
+    return slips
 
 
 def read_sections(path: str | Path) -> dict[str, dict[str, Any]]:

@@ -128,7 +128,8 @@ def of_system(error: OSError) -> InksightError | None:
     where = f"{error.filename2 or error.filename}: " if error.filename else ""
     if error.errno in FULL:
         return InksightError(
-            f"{where}no space left on the disk", hint="Free some space, or name another place with INKSIGHT_HOME."
+            f"{where}no space left on the disk",
+            hint="Free some space, or write elsewhere: what the command names no place for lies under INKSIGHT_HOME.",
         )
     if not where or not error.strerror:
         return None

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def to_images(items: Any, description: Mapping[str, Any]) -> NDArray[np.uint8]:
     """Return uint8 (N, H, W[, 3]) for an array, a PIL image, a path, or a sequence of these.
 
+    An array holds images of any size, (N, h, w[, 3]) or one (h, w[, 3]), or rows of a drawing's pixels, (N, H * W).
     Raises UsageError (NotFoundError for a missing file) that says which item is wrong and why.
     """
     shape = tuple(description["preprocessing"]["input_shape"])
@@ -126,9 +127,14 @@ def _from_array(array: NDArray[Any], shape: tuple[int, ...], description: Mappin
     from PIL import Image
 
     if array.dtype != np.uint8:
-        raise UsageError(f"images must be uint8 (0 to 255), not {array.dtype}", hint="Convert with .astype('uint8').")
+        # Of shares of 255, .astype alone would make nearly everything 0.
+        shares = array.size and array.dtype.kind in "fb" and array.min() >= 0 and array.max() <= 1
+        convert = "(255 * images).astype('uint8')" if shares else "images.astype('uint8')"
+        raise UsageError(f"images must be uint8 (0 to 255), not {array.dtype}", hint=f"Convert with {convert}.")
     if array.shape == shape:
         return array[None]
+    if len(shape) == 2 and array.ndim == 2 and array.shape[1] == shape[0] * shape[1]:
+        return array.reshape(-1, *shape)  # rows of Quick, Draw!'s numpy_bitmap files, as in .npy files
     if array.shape[1:] == shape:
         return array
     colour = array.shape[-1:] == (3,)

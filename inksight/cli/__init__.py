@@ -16,7 +16,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from inksight.cli.output import print_document, print_error, print_interrupted
+from inksight.cli.output import print_document, print_error, print_interrupted, say
+from inksight.config import likely_slips
 from inksight.errors import InksightError, UsageError, of_system
 
 # Wrong usage as typer itself finds it: click's UsageError, which typer brings under names that change.
@@ -120,7 +121,11 @@ def _version(value: bool) -> None:
 def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
-    pass
+    if any(name.startswith("INKSIGHT_") for name in os.environ):
+        from inksight import settings  # noqa: F401  (whose classes the variables are of)
+
+        for given, meant in likely_slips(os.environ).items():
+            say(f"{given} is no setting and has no effect. Did you mean {meant}?")
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from inksight.cli.options import between
 from inksight.cli.output import JsonFlag, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ StateOption = Annotated[
 ModelOption = Annotated[str | None, typer.Option("--model", help="Only corrections of this model. [default: all]")]
 _MOST = 2**63 - 1  # what a database's column holds
 
-Number = Annotated[int, typer.Argument(metavar="ID", help="The correction's number.", min=1, max=_MOST)]
-Numbers = Annotated[list[int], typer.Argument(metavar="ID...", help="The corrections' numbers.", min=1, max=_MOST)]
+Number = Annotated[int, typer.Argument(metavar="ID", help="The correction's number.", callback=between(1, _MOST))]
+Numbers = Annotated[
+    list[int], typer.Argument(metavar="ID...", help="The corrections' numbers.", callback=between(1, _MOST))
+]
 Reviewer = Annotated[
     str | None, typer.Option("--reviewer", help="Who decides. [default: the name of the user who is logged in]")
 ]
@@ -36,8 +39,8 @@ Reviewer = Annotated[
 def show_list(
     state: StateOption = None,
     model: ModelOption = None,
-    after: Annotated[int, typer.Option(help="Only those with a higher number.", min=0, max=_MOST)] = 0,
-    limit: Annotated[int, typer.Option(help="How many at most.", min=1, max=_MOST)] = 50,
+    after: Annotated[int, typer.Option(help="Only those with a higher number.", callback=between(0, _MOST))] = 0,
+    limit: Annotated[int, typer.Option(help="How many at most.", callback=between(1, _MOST))] = 50,
     as_json: JsonFlag = False,
 ) -> None:
     """List corrections, the oldest first."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from inksight.cli.options import between
 from inksight.cli.output import JsonFlag, print_json, print_table
 
 
@@ -16,8 +17,8 @@ def show(
         Path | None,
         typer.Option("--out", "-o", help="Folder for counts.png and samples.png. [default: <file>-show beside it]"),
     ] = None,
-    per_class: Annotated[int, typer.Option(min=1, max=100, help="Pictures per class on the sheet.")] = 12,
-    seed: Annotated[int, typer.Option(min=0, help="Which pictures are picked follows from it.")] = 0,
+    per_class: Annotated[int, typer.Option(callback=between(1, 100), help="Pictures per class on the sheet.")] = 12,
+    seed: Annotated[int, typer.Option(callback=between(0), help="Which pictures are picked follows from it.")] = 0,
     json: JsonFlag = False,
 ) -> None:
     """Print class counts and balance, and draw them with samples of each class."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from inksight.cli.options import between
 from inksight.cli.output import JsonFlag, print_json, print_table
 
 _SECONDS = 0.5  # spent timing each architecture
@@ -14,7 +15,7 @@ _SECONDS = 0.5  # spent timing each architecture
 
 def architectures(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these; default: all.")] = None,
-    classes: Annotated[int, typer.Option(help="Classes that the parameters are counted for.", min=1)] = 20,
+    classes: Annotated[int, typer.Option(help="Classes to count the parameters for.", callback=between(1))] = 20,
     measure: Annotated[bool, typer.Option(help="Build each and time it; without, only names are listed.")] = True,
     json: JsonFlag = False,
 ) -> None:

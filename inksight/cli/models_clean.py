@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from inksight.cli.options import between
 from inksight.cli.output import JsonFlag, print_json
 from inksight.errors import UsageError
 
@@ -17,7 +18,9 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 def clean(
     name: Annotated[str | None, typer.Argument(help="Only this model; default: all.")] = None,
-    keep: Annotated[int, typer.Option(help="Newest versions of each model that stay.", min=1, show_default=True)] = 3,
+    keep: Annotated[
+        int, typer.Option(help="Newest versions of each model that stay.", callback=between(1), show_default=True)
+    ] = 3,
     failed: Annotated[
         bool, typer.Option("--failed", help="Also remove failed uploads and training runs without a bundle.")
     ] = False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inksight.cli.options import settings_options
+from inksight.cli.options import between, settings_options
 from inksight.cli.output import JsonFlag, print_json, say
 from inksight.config import resolve
 from inksight.errors import GateError
@@ -64,7 +64,7 @@ def promote(
 def rollback(
     name: Annotated[str, typer.Argument(help="The model's name.")],
     alias: AliasOption = "champion",
-    to: Annotated[int | None, typer.Option(help="This version instead of the one before.", min=1)] = None,
+    to: Annotated[int | None, typer.Option(help="This version instead of the one before.", callback=between(1))] = None,
     note: Annotated[str, typer.Option(help="Why.")] = "",
     json: JsonFlag = False,
 ) -> None:

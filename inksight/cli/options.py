@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from inksight.config import Settings, default_of, fields_of, option_name, type_hints
+from inksight.config import Settings, check_value, default_of, fields_of, option_name, type_hints
 from inksight.errors import UsageError
 
 ModelArgument = Annotated[
@@ -24,6 +24,19 @@ def class_names(text: str | None) -> list[str]:
     if text is not None and not names:
         raise UsageError("--classes: nothing is given", hint="Write a,b,c, or leave it out for all.")
     return names
+
+
+def between(least: int, most: int | None = None) -> Callable[..., Any]:
+    """Return a callback for an option of whole numbers that answers others as settings answer theirs."""
+
+    def checked(param: typer.CallbackParam, value: Any) -> Any:
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if number is not None:
+                shown = param.opts[0] if param.opts[0].startswith("-") else str(param.metavar)
+                check_value(number, {"at_least": least, "at_most": most}, shown)
+        return value
+
+    return checked
 
 
 def settings_options(cls: type[Settings], *, short: dict[str, str] | None = None) -> Callable[[Any], Any]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from inksight.cli.options import settings_options
+from inksight.cli.options import between, settings_options
 from inksight.cli.output import JsonFlag, print_json
 from inksight.config import option_name, type_hints
 from inksight.errors import UsageError
@@ -39,7 +39,10 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
     workers: Annotated[
-        int, typer.Option("--workers", min=1, max=64, help="Processes on this machine that train the model together.")
+        int,
+        typer.Option(
+            "--workers", callback=between(1, 64), help="Processes on this machine, at most 64, that train together."
+        ),
     ] = 1,
     as_json: JsonFlag = False,
     options: dict[str, Any] = {},  # noqa: B006  (filled in by settings_options)

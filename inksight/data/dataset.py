@@ -15,9 +15,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -110,12 +110,14 @@ class Dataset:
     def labels(self, split: str) -> NDArray[np.uint16]:
         """Return the split's labels, uint16 (N,)."""
         self.images(split)
-        return np.asarray(self._file[f"y_{split}"], dtype=np.uint16)
+        with _intact(str(self.path)):
+            return np.asarray(self._file[f"y_{split}"], dtype=np.uint16)
 
     def ids(self, split: str) -> NDArray[np.str_]:
         """Return where each image of the split came from, one string per image."""
         self.images(split)
-        return np.asarray([value.decode() for value in self._file[f"id_{split}"][:]], dtype=np.str_)
+        with _intact(str(self.path)):
+            return np.asarray([value.decode() for value in self._file[f"id_{split}"][:]], dtype=np.str_)
 
     def load(self, split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Read a whole split into memory: images uint8 (N, H, W[, 3]) and labels int64 (N,)."""
@@ -162,10 +164,23 @@ class _Images(h5py.Dataset):  # type: ignore[misc]  # h5py has no types
     """
 
     def __getitem__(self, key: Any, new_dtype: Any = None) -> Any:
-        return super().__getitem__(_signed(key), new_dtype)
+        with _intact(self.file.filename):
+            return super().__getitem__(_signed(key), new_dtype)
 
     def read_direct(self, dest: Any, source_sel: Any = None, dest_sel: Any = None) -> None:
-        super().read_direct(dest, _signed(source_sel), _signed(dest_sel))
+        with _intact(self.file.filename):
+            super().read_direct(dest, _signed(source_sel), _signed(dest_sel))
+
+
+@contextmanager
+def _intact(path: str) -> Iterator[None]:
+    """Turn bytes that cannot be unpacked into DataError."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{path!r} is damaged: {error}", hint="It was changed after it was written; prepare it again."
+        ) from None
 
 
 def _signed(key: Any) -> Any:

@@ -73,12 +73,12 @@ def prepare_photos(
 
 
 def _alike(classes: Sequence[str]) -> list[str]:
-    """Say which class names differ in nothing but case: likely one class in two folders."""
+    """Say which class names differ in nothing but case and blanks: likely one class in two folders."""
     by_fold: dict[str, list[str]] = {}
     for name in classes:
-        by_fold.setdefault(name.casefold(), []).append(name)
+        by_fold.setdefault(" ".join(name.split()).casefold(), []).append(name)
     return [
-        f"classes whose names differ in nothing but case: {', '.join(same)}"
+        f"classes whose names differ in nothing but case or blanks: {', '.join(map(repr, same))}"
         for same in by_fold.values()
         if len(same) > 1
     ]
@@ -89,7 +89,7 @@ def _chosen(listing: Listing, classes: Sequence[str]) -> list[str]:
     for name in classes:
         if name not in found:
             raise unknown("class", name, found, option="the source's folders")
-    return list(classes) or found
+    return list(dict.fromkeys(classes)) or found
 
 
 class _Decoded:

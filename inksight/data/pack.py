@@ -99,6 +99,9 @@ def pack(
     groups, pairs = np.arange(len(kept)), np.empty((0, 2), np.int64)
     if settings.group_near:
         groups, pairs = near_groups(sketches, pool, kept, settings.near)
+    dropped = {"blank": blank, "duplicate": duplicate, "ambiguous": ambiguous}
+    left_out = {name: _per_class(mask, labels, classes) for name, mask in dropped.items()}
+    _check_any_left(labels[kept], classes, left_out)
     split = np.full(len(pool), 255, np.uint8)
     keys = sketches.fingerprint[kept]
     del sketches  # 84 bytes per picture that the second pass can use better
@@ -112,8 +115,6 @@ def pack(
     sizes = np.bincount(dealt, minlength=1)
     notes += _crossings(pairs, split[kept], prescribed=fixed is not None)
     _check_trainable(split, labels, classes)
-    dropped = {"blank": blank, "duplicate": duplicate, "ambiguous": ambiguous}
-    left_out = {name: _per_class(mask, labels, classes) for name, mask in dropped.items()}
     total = ", ".join(f"{sum(found.values())} {name}" for name, found in left_out.items())
     with DatasetWriter(
         out,
@@ -289,6 +290,20 @@ def _write(
             for part in parts:
                 writer.append(*part)
             progress("writing", done / count)
+
+
+def _check_any_left(
+    labels: NDArray[np.uint16], classes: Sequence[str], left_out: Mapping[str, Mapping[str, int]]
+) -> None:
+    """Raise DataError for a class of which nothing is left, and say why."""
+    meaning = {"blank": "blank", "duplicate": "copies of others", "ambiguous": "in another class as well"}
+    for name, count in zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True):
+        reasons = [f"{found[name]:,} {meaning[what]}" for what, found in left_out.items() if found[name]]
+        if not count and reasons:
+            raise DataError(
+                f"nothing is left of class {name!r}: of its pictures are {', '.join(reasons)}",
+                hint="Leave the class out, or the source that repeats it.",
+            )
 
 
 def _per_class(mask: NDArray[np.bool_], labels: NDArray[np.uint16], classes: Sequence[str]) -> dict[str, int]:

@@ -86,7 +86,9 @@ def load(name: str) -> DatasetPreset:
     """
     base, *extra = (part.strip() for part in name.split("+"))
     paths = _paths()
-    if base not in paths or "dataset" not in _read(paths[base]):
+    if base in paths and "dataset" not in _read(paths[base]):
+        raise NotFoundError(f"preset {paths[base]} has no table [dataset]", hint=f"Choose one of: {', '.join(names())}")
+    if base not in paths:
         if _plain(base) in map(_plain, categories()):
             if extra:
                 return select(None, classes=[base, *extra])
@@ -185,16 +187,15 @@ def _read(path: Path) -> dict[str, Any]:
     key = (path, path.stat().st_mtime_ns if path.exists() else 0)
     if key not in _CACHE:
         _CACHE[key] = read_toml(path)
+    for word, value in _CACHE[key].items():
+        if not isinstance(value, dict):
+            raise UsageError(f"preset {path}: {word} = {value!r} stands in no table", hint="Write [dataset] above it.")
     return _CACHE[key]
 
 
 def _parse(name: str, path: Path) -> DatasetPreset:
     options = dict(_read(path))
     table = options.pop("dataset")
-    if not isinstance(table, dict):
-        raise UsageError(
-            f"preset {path}: dataset = {table!r} is not a table", hint="Write [dataset] and its keys below."
-        )
     try:
         check_sections(options, f"preset {path}")
     except NotFoundError as error:  # of a section, not of the preset: callers do without a preset that is not there

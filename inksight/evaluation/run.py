@@ -131,12 +131,11 @@ def find_dataset(data: str | Path | None, classifier: Classifier) -> Path:
     found = find(sha256, name)
     if found is not None:
         return found
-    tried = places(sha256, name)
     hint = "Say what to judge it on: --data FILE, a dataset's name or a preset."
-    path = next((place for place in tried if place.is_file()), None)
+    path = next((place for place in places(sha256, name) if place.is_file()), None)
     if path is None:
-        where = f": {', '.join(map(str, tried))}" if tried else ""
-        raise UsageError(f"the dataset that {classifier.name!r} was trained on is not here{where}", hint=hint)
+        which = f", {name!r}," if name else ""
+        raise UsageError(f"the dataset that {classifier.name!r} was trained on{which} is not here", hint=hint)
     with open_dataset(path) as dataset:
         raise DataError(
             f"{str(path)!r} is no longer the dataset that {classifier.name!r} was trained on: its SHA-256 is "

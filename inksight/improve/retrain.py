@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 
 from inksight.config import as_dict, fields_of, resolve
 from inksight.data.dataset import Dataset, open_dataset
-from inksight.data.places import find, places
+from inksight.data.places import find
 from inksight.errors import ConflictError, DataError, NotFoundError, UsageError
 from inksight.improve.additions import Additions, gather, mark_learnt, write
 from inksight.improve.verdict import Judged, judge
@@ -278,10 +278,9 @@ def _dataset_file(name: str, sha256: str | None, title: str | None) -> Path:
     found = find(sha256, title) if sha256 else None
     if found is not None:
         return found
-    tried = places(sha256, title)
-    where = f": {', '.join(dict.fromkeys(map(str, tried)))}" if tried else ""
+    which = f", {title!r}," if title else ""
     raise NoDatasetError(
-        f"the dataset that {name!r} was trained on is not here{where}",
+        f"the dataset that {name!r} was trained on{which} is not here",
         hint="Name it, or one of the same classes: --data FILE, a dataset's name or a preset.",
     )
 

@@ -158,6 +158,8 @@ def translated(url: URL) -> Iterator[None]:
         if not isinstance(error, OperationalError) and not error.connection_invalidated:
             raise
         hint = "Is the server running, and INKSIGHT_DATABASE_URL right?"
+        if url.drivername == "sqlite":
+            hint = "Is there space left on its disk, and may it be written to?"
         raise AwayError(f"the database {shown} does not answer: {reason(error)}", hint=hint) from error
     except PoolTimeoutError as error:
         raise AwayError(f"the database {shown} does not answer: all connections to it are in use") from error

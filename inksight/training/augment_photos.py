@@ -70,6 +70,12 @@ def check_has_effect(settings: TrainSettings, *, photos: bool) -> None:
                 f"{option_name(name)} changes drawings, and these are photos",
                 hint="Photos have --rotate, --shift, --crop-min and --policy.",
             )
+    for name in ("policy", "crop_min"):
+        if not photos and getattr(settings, name) != default_of(fields[name]):
+            raise UsageError(
+                f"{option_name(name)} changes photos, and these are drawings",
+                hint="Drawings have --rotate, --shift, --zoom, --elastic and --stroke.",
+            )
     if settings.cutmix and settings.freeze_backbone:
         raise UsageError(
             "--cutmix pastes parts of images, and a frozen backbone's head learns from features",

@@ -204,7 +204,7 @@ def fit(
 
                 value = float(loss.detach())
                 if not math.isfinite(value):
-                    raise _diverged(state, settings)
+                    raise _diverged(state, settings, dtype)
                 state.loss += value * len(batch.all_labels)
                 state.correct += float((logits.detach().argmax(1) == labels).sum())
                 state.seen += len(batch.all_labels)
@@ -336,8 +336,16 @@ def _line(entry: Entry, epochs: int) -> str:
     return "  ".join(parts)
 
 
-def _diverged(state: State, settings: TrainSettings) -> TrainingError:
+def _diverged(state: State, settings: TrainSettings, dtype: torch.dtype) -> TrainingError:
+    ways = [f"lower --learning-rate (now {settings.learning_rate:g})"]
+    if settings.weight_decay > 1:
+        ways.append(f"lower --weight-decay (now {settings.weight_decay:g})")
+    if not 0 < settings.clip_norm <= 1:
+        ways.append("set --clip-norm 1")
+    if dtype != torch.float32:
+        ways.append("use --precision float32")
+    said = ", ".join(ways[:-1]) + " or " * (len(ways) > 1) + ways[-1]
     return TrainingError(
         f"the loss became infinite or not a number at step {state.step} (epoch {state.epoch + 1})",
-        hint=f"Lower --learning-rate (now {settings.learning_rate:g}), set --clip-norm 1 or use --precision float32.",
+        hint=f"{said[0].upper()}{said[1:]}.",
     )

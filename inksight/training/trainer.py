@@ -57,6 +57,9 @@ from inksight.training.trackers import Entry, JsonLines, NoTracker, Samples, Tra
 
 DEFAULT_MODEL = "sketchnet-s"
 FAST_EPOCHS = 2
+# Settings of a backbone. The first two change what an epoch is, so that no other model may have them from anywhere.
+BACKBONE = ("freeze_backbone", "frozen_epochs", "feature_views", "unfreeze_every", "thawed_stages", "backbone_rate",
+            "layer_decay")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,7 @@ def train(
                 check_address(settings.mlflow)
             check_name(settings.name)
             check_has_effect(settings, photos=_crop(dataset) is not None)
+            _check_backbone(spec, settings, options)
             if group.leads:
                 remember(dataset.sha256, dataset.path)
             begun = stored.model_options if stored and stored.model == spec.name else {}
@@ -303,11 +307,15 @@ def _model_options(spec: models.ModelSpec, settings: TrainSettings, options: Map
             if name not in spec.options:
                 raise UsageError(f"{option_name(name)}: {spec.name} has no such option", hint="Leave it out.")
             given[name] = value
-    if spec.family != "transfer" and (settings.freeze_backbone or settings.frozen_epochs):
-        raise UsageError(
-            f"--freeze-backbone and --frozen-epochs: {spec.name} has no backbone", hint="Use --model transfer/NAME."
-        )
     return spec.resolve(given)
+
+
+def _check_backbone(spec: models.ModelSpec, settings: TrainSettings, options: Mapping[str, Any]) -> None:
+    """Raise UsageError for what is said of a backbone to a model without one; a dataset's preset may, for others."""
+    names = [name for name in BACKBONE if options.get(name)]
+    names += [name for name in BACKBONE[:2] if getattr(settings, name)]
+    if spec.family != "transfer" and names:
+        raise UsageError(f"{option_name(names[0])}: {spec.name} has no backbone", hint="Use --model transfer/NAME.")
 
 
 def _trackers(settings: TrainSettings, others: Sequence[Tracker], warn: Callable[[str], None]) -> Tracker:

@@ -59,10 +59,22 @@ def test_an_array_of_the_models_size_is_taken_as_it_is(saved: Path, bitmaps: NDA
     np.testing.assert_allclose(model.predict_proba(list(bitmaps)), model.predict_proba(bitmaps), atol=1e-7)
 
 
+def test_rows_of_a_file_of_bitmaps_are_bitmaps(saved: Path, bitmaps: NDArray[np.uint8]) -> None:
+    model = load(saved)
+    rows = bitmaps.reshape(len(bitmaps), 784)
+    np.testing.assert_array_equal(model.predict_proba(rows), model.predict_proba(bitmaps))
+    np.testing.assert_array_equal(model.predict_proba(rows[:1]), model.predict_proba(bitmaps[:1]))
+
+
 def test_wrong_arrays_are_refused(saved: Path) -> None:
     model = load(saved)
-    with pytest.raises(UsageError, match="uint8"):
-        model.predict(np.zeros((2, 28, 28), np.float32))
+    for shares in (np.full((2, 28, 28), 0.5, np.float32), np.ones((2, 28, 28), bool)):
+        with pytest.raises(UsageError, match="uint8") as refused:
+            model.predict(shares)
+        assert "(255 * images).astype('uint8')" in refused.value.hint
+    with pytest.raises(UsageError, match="not int64") as refused:
+        model.predict(np.full((2, 28, 28), 255))
+    assert refused.value.hint == "Convert with images.astype('uint8')."
     for shape in ((784,), (1, 1, 1, 28, 28), (2, 0, 5)):
         with pytest.raises(UsageError, match="holds no images"):
             model.predict(np.zeros(shape, np.uint8))

@@ -67,6 +67,30 @@ def test_wrong_usage_is_one_document_with_json(words: str) -> None:
     assert not run(*words.split()).stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        ("train digits --workers 65", "--workers: 65 is too large", "at most 64"),
+        ("models clean --keep 0", "--keep: 0 is too small", "at least 1"),
+        ("corrections accept 3 0", "ID...: 0 is too small", "at least 1"),
+    ],
+)
+def test_numbers_beyond_their_bounds_are_named(words: str, message: str, hint: str) -> None:
+    done = run(*words.split())
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert hint in done.stderr
+
+
+def test_a_misspelt_variable_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INKSIGHT_TRAIN_EPOCH", "3")
+    monkeypatch.setenv("INKSIGHT_TRAIN_EPOCHS", "3")
+    monkeypatch.setenv("INKSIGHT_SERVE_PORT_8000_TCP", "tcp://10.0.0.1:8000")  # as Kubernetes sets beside a service
+    done = run("data", "list")
+    assert done.returncode == 0
+    assert done.stderr == "INKSIGHT_TRAIN_EPOCH is no setting and has no effect. Did you mean INKSIGHT_TRAIN_EPOCHS?\n"
+
+
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_every_option_is_documented(words: list[str]) -> None:
     command = get_command(app)

@@ -92,6 +92,24 @@ def test_damage_is_found(tmp_path: Path) -> None:
         dataset.verify()
 
 
+def test_bytes_that_cannot_be_unpacked_name_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "data.h5"
+    write(path, *sample(600), cuts=[])
+    with h5py.File(path) as file:
+        chunk = file["X_train"].id.get_chunk_info(0)
+    data = bytearray(path.read_bytes())
+    for place in range(chunk.byte_offset + 100, chunk.byte_offset + chunk.size - 100):
+        data[place] ^= 0x5A
+    path.write_bytes(data)
+    with open_dataset(path) as dataset:
+        for read in (
+            lambda: dataset.load("train"),
+            lambda: dataset.images("train").read_direct(np.empty((1, 28, 28), np.uint8), np.s_[0:1]),
+        ):
+            with pytest.raises(DataError, match=r"data\.h5' is damaged"):
+                read()
+
+
 def test_failure_leaves_nothing(tmp_path: Path) -> None:
     images, labels, ids = sample(5)
     with pytest.raises(DataError, match="label 9 has no class"):

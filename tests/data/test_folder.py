@@ -242,8 +242,20 @@ def test_a_class_without_a_single_good_picture_says_why(source: Path, tmp_path: 
 
 def test_class_names_that_differ_only_in_case_are_told(source: Path, tmp_path: Path) -> None:
     fill(source, "Oak", 20, 3)
+    fill(source, "OAK ", 20, 4)
     done = prepare_photos(source, tmp_path / "x.h5", settings=SMALL)
-    assert done.notes == ["classes whose names differ in nothing but case: Oak, oak"]
+    assert done.notes == ["classes whose names differ in nothing but case or blanks: 'OAK ', 'Oak', 'oak'"]
+
+
+def test_a_class_named_twice_is_one(source: Path, tmp_path: Path) -> None:
+    done = prepare_photos(source, tmp_path / "x.h5", classes=["oak", "maple", "oak"], settings=SMALL)
+    assert done.counts["train"] == {"oak": 16, "maple": 24}
+
+
+def test_a_class_that_is_in_another_as_well_says_so(source: Path, tmp_path: Path) -> None:
+    shutil.copytree(source / "oak", source / "copy")
+    with pytest.raises(DataError, match=r"nothing is left of class 'copy': of its pictures are 20 in another class"):
+        prepare_photos(source, tmp_path / "x.h5", settings=SMALL)
 
 
 def test_hostile_zips_do_no_harm(source: Path, tmp_path: Path) -> None:

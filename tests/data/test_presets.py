@@ -144,7 +144,8 @@ def test_where_photos_are_looked_for(home: Path) -> None:
         ('[dataset]\nkind = "photo"\nsource = 3\n', "source must be texts"),
         ('[dataset]\nkind = "quickdraw"\nrenamed = "cat"\n', "renamed a table"),
         ("[dataset\n", "not valid TOML"),
-        ("dataset = 3\n", "dataset = 3 is not a table"),
+        ("dataset = 3\n", "dataset = 3 stands in no table"),
+        ('kind = "photo"\nsource = "x"\n', "kind = 'photo' stands in no table"),
         ('[dataset]\nkind = "quickdraw"\nclasses = ["cat", "dog"]\n[trian]\nepochs = 3\n', "unknown section 'trian'"),
     ],
 )
@@ -156,6 +157,12 @@ def test_a_broken_preset_is_named(home: Path, text: str, message: str) -> None:
     assert not isinstance(caught.value, NotFoundError)  # a training would do without a preset that is not there
     assert "broken" not in presets.names()
     assert presets.load("quickdraw10").classes
+
+
+def test_a_preset_without_a_dataset_is_named(home: Path) -> None:
+    write(home, "mine", "[train]\nepochs = 3\n")
+    with pytest.raises(NotFoundError, match=r"presets/mine.toml has no table \[dataset\]"):
+        presets.load("mine")
 
 
 def test_whoever_asks_for_no_broken_preset_does_not_mind_it(home: Path, tmp_path: Path) -> None:

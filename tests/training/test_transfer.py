@@ -337,5 +337,7 @@ def test_what_changes_drawings_only_is_refused_for_photos(
 def test_freezing_needs_a_backbone(photos: Path) -> None:
     with pytest.raises(UsageError, match="has no backbone"):
         train(photos, model="simple_cnn", freeze_backbone=True)
+    with pytest.raises(UsageError, match="--layer-decay: simple_cnn has no backbone"):
+        train(photos, model="simple_cnn", layer_decay=0.5)
     with pytest.raises(UsageError, match="--weights"):
         train(photos, model="simple_cnn", weights="file.safetensors")
