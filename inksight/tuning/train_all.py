@@ -20,10 +20,11 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from inksight import models
+from inksight.config import resolve
 from inksight.data import open_dataset
 from inksight.data.ensure import ensure_dataset
 from inksight.errors import ConflictError, InksightError, UsageError, unknown
-from inksight.settings import TRIALS_PER_JOB, TrainAllSettings
+from inksight.settings import TRIALS_PER_JOB, TrainAllSettings, TrainSettings, TuneSettings
 from inksight.tuning.jobs import (
     Failure,
     Handle,
@@ -156,6 +157,7 @@ def plan(
     given = {} if settings.trials is None else {"trials": settings.trials}
     chosen = {"trials": TRIALS_PER_JOB, **tuning, **given} if settings.tune else None
     asked = {"training": training, "tuning": chosen}
+    _check_tables(training, chosen)
     name = settings.name or _name_of(settings, asked)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,79}", name):
         raise UsageError(
@@ -192,6 +194,16 @@ def plan(
     if twice:
         raise UsageError(f"two datasets or models have the same name: {', '.join(twice)}", hint="Rename a file.")
     return Matrix(folder, jobs), failed
+
+
+def _check_tables(training: Mapping[str, Any], tuning: Mapping[str, Any] | None) -> None:
+    """Raise UsageError for settings that no job could use, before the first one has taken its hours."""
+    if "name" in training:
+        raise UsageError("[train] name: every job names its run itself", hint="Leave it out; --name names the matrix.")
+    resolve(TrainSettings, preset=training, environ={})
+    if "study" in (tuning or {}):
+        raise UsageError("[tune] study: every job has a study of its own", hint="Leave it out.")
+    resolve(TuneSettings, preset=tuning, environ={})
 
 
 def _write_down(matrix: Matrix) -> None:

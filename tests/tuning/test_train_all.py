@@ -332,6 +332,16 @@ def test_what_cannot_be_meant_is_refused_before_anything_runs(tmp_path: Path) ->
     (tmp_path / "other").mkdir()
     with pytest.raises(UsageError, match="same name: bars-simple_cnn"):
         run(data, write_bars(tmp_path / "other" / "bars.h5", counts=(10, 10)))
+    searched = resolve(TrainAllSettings, options={"models": "simple_cnn", "datasets": str(data), "tune": True})
+    for training, tuning, message in (
+        ({"epochs": 0}, {}, "--epochs: 0"),
+        ({"epoch": 3}, {}, "unknown setting 'epoch'"),
+        ({"name": "x"}, {}, r"\[train\] name"),
+        ({}, {"sampler": "x"}, "--sampler"),
+        ({}, {"study": "x"}, r"\[tune\] study"),
+    ):
+        with pytest.raises((UsageError, NotFoundError), match=message):
+            train_all(searched, training=training, tuning=tuning)
     assert not (Path(os.environ["INKSIGHT_HOME"]) / "matrices").exists()
 
 
