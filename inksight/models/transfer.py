@@ -219,9 +219,9 @@ def _from_hub(timm: Any, timm_name: str) -> nn.Module:
     import huggingface_hub.constants as hub
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # its client's, httpx or another
 
-    if not _answers(hub.ENDPOINT):
-        # Without this the hub's client retries for a minute before it looks at its cache.
-        hub.HF_HUB_OFFLINE = True
+    offline = hub.HF_HUB_OFFLINE
+    # Else the hub's client retries for a minute before it looks at its cache.
+    hub.HF_HUB_OFFLINE = offline or not _answers(hub.ENDPOINT)
     try:
         made: nn.Module = timm.create_model(timm_name, pretrained=True, num_classes=0)
     except (OSError, HTTPError) as error:
@@ -233,6 +233,8 @@ def _from_hub(timm: Any, timm_name: str) -> nn.Module:
         ) from None
     except RuntimeError as error:
         raise UsageError(f"timm has no pretrained weights for {timm_name}: {error}", hint="Use --weights.") from None
+    finally:
+        hub.HF_HUB_OFFLINE = offline
     return made
 
 
