@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.test_draw import CONTRASTS, PHONE, place
+from tests.web.test_draw import CONTRASTS, PHONE, ink, place
 
 pytestmark = pytest.mark.browser
 
@@ -33,13 +33,14 @@ def expect(locator: Any) -> Any:
     return import_module("playwright.sync_api").expect(locator)
 
 
-def draw(page: Any, half: str) -> None:
+def draw(page: Any, half: str, *, lift: bool = True) -> None:
     points = HALVES[half]
     page.mouse.move(*place(page, *points[0]))
     page.mouse.down()
     for point in points[1:]:
         page.mouse.move(*place(page, *point), steps=6)
-    page.mouse.up()
+    if lift:
+        page.mouse.up()
 
 
 def press(page: Any, name: str) -> None:
@@ -146,6 +147,19 @@ def test_wrong_guesses_are_crossed_out_and_skipping_loses(visit: Callable[..., A
     assert "lost" in game.get_attribute("class")
     assert page.locator(".tally dd").first.inner_text() == "0"
     assert page.locator("canvas.ink").evaluate("(canvas) => canvas.inert")
+
+
+def test_a_pen_that_is_held_down_draws_nothing_more_once_the_round_is_over(visit: Callable[..., Any]) -> None:
+    page = visit(path="#/pictionary")
+    draw(page, begin(page, "Start"), lift=False)
+    over(page)
+    page.wait_for_timeout(100)
+    drawn = ink(page)
+    page.mouse.move(*place(page, 0.1, 0.1), steps=6)
+    page.mouse.move(*place(page, 0.9, 0.1), steps=6)
+    page.wait_for_timeout(100)
+    assert ink(page) == drawn > 0
+    page.mouse.up()
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 //   const sheet = new Sheet(canvas, { onchange: (strokes) => ... });
 //   sheet.strokes                          [[xs, ys, ts], ...] in units of a 1000 x 1000 sheet, milliseconds
 //   sheet.undo(); sheet.clear();
+//   sheet.lift();                          the stroke that is being drawn ends here
 //   const kept = sheet.dispose();          the drawing; new Sheet(canvas, { onchange, kept }) goes on with it
 //   sheet.weigh([1, 0.2, -0.4])            colours the strokes: red speaks for the answer, pale against it; null: ink again
 //
@@ -54,15 +55,21 @@ export class Sheet {
     return this.#pointer !== null || this.#cursor?.down === true;
   }
 
+  // The stroke that is being drawn ends here, wherever its pointer goes on to.
+  lift() {
+    this.#pointer = null;
+    if (this.#cursor) this.#cursor.down = false;
+  }
+
   undo() {
-    this.#lift();
+    this.lift();
     if (!this.strokes.pop()) return;
     this.#widths.pop();
     this.#changed();
   }
 
   clear() {
-    this.#lift();
+    this.lift();
     this.strokes = [];
     this.#widths = [];
     this.#started = 0;
@@ -96,12 +103,6 @@ export class Sheet {
   #changed() {
     this.#redraw();
     this.#onchange(this.strokes);
-  }
-
-  // The stroke that is being drawn ends here, wherever its pointer goes on to.
-  #lift() {
-    this.#pointer = null;
-    if (this.#cursor) this.#cursor.down = false;
   }
 
   #down(event) {

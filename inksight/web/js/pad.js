@@ -29,6 +29,7 @@ export function makePad({ onchange, kept }, ...tools) {
   function open(whether) {
     isOpen = whether;
     canvas.inert = !whether;
+    if (!whether) sheet.lift(); // a pointer that is held down goes on being told to the sheet, inert or not
     enable();
   }
 
