@@ -120,6 +120,22 @@ def test_undo_and_clear(visit: Callable[..., Any]) -> None:
     assert page.get_by_text("I am watching the pen.").is_visible()
     page.wait_for_timeout(300)
     assert page.get_by_text("I am watching the pen.").is_visible(), "a late answer must not write on a blank sheet"
+    stroke(page, (0.5, 0.2), (0.9, 0.9))
+    undo.click()
+    assert ink(page) == 0
+    undo.click()
+    assert ink(page) == one, "what was cleared comes back"
+    guessed(page, "left")
+    page.keyboard.press("Backspace")
+    assert ink(page) == one, "the focus is on a button"
+    page.locator("canvas.ink").press("Backspace")
+    assert ink(page) == 0
+    page.get_by_role("link", name="Models").click()
+    page.go_back()
+    page.keyboard.press("z")
+    assert ink(page) == one
+    page.keyboard.press("z")
+    assert undo.is_disabled()
 
 
 def test_the_drawing_is_still_there_after_another_view(visit: Callable[..., Any]) -> None:
@@ -140,7 +156,7 @@ def test_the_drawing_is_still_there_after_another_view(visit: Callable[..., Any]
         page.get_by_role("button", name="C’est ça").click()
     page.keyboard.press("z")
     assert 0 < ink(page) < drawn
-    page.keyboard.press("Delete")
+    page.locator("canvas.ink").press("Delete")
     page.get_by_role("link", name="Pictionary").click()
     page.go_back()
     assert page.get_by_text("Je regarde la plume.").is_visible()

@@ -147,6 +147,10 @@ def test_wrong_guesses_are_crossed_out_and_skipping_loses(visit: Callable[..., A
     assert "lost" in game.get_attribute("class")
     assert page.locator(".tally dd").first.inner_text() == "0"
     assert page.locator("canvas.ink").evaluate("(canvas) => canvas.inert")
+    begin(page, "Next word")
+    page.keyboard.press("z")
+    assert ink(page) == 0, "the last word's drawing does not come back"
+    assert page.get_by_role("button", name="Undo").is_disabled()
 
 
 def test_a_pen_that_is_held_down_draws_nothing_more_once_the_round_is_over(visit: Callable[..., Any]) -> None:

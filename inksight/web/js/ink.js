@@ -2,9 +2,10 @@
 //
 //   const sheet = new Sheet(canvas, { onchange: (strokes) => ... });
 //   sheet.strokes                          [[xs, ys, ts], ...] in units of a 1000 x 1000 sheet, milliseconds
-//   sheet.undo(); sheet.clear();
+//   sheet.undo(); sheet.clear();           undo takes back the last stroke, and a clear; sheet.undoable: has it anything to do?
+//   sheet.renew();                         a new sheet: there is no way back to the one before
 //   sheet.lift();                          the stroke that is being drawn ends here
-//   const kept = sheet.dispose();          the drawing; new Sheet(canvas, { onchange, kept }) goes on with it
+//   const kept = sheet.dispose();          the drawing, and what undo knows; new Sheet(canvas, { onchange, kept }) goes on with it
 //   sheet.weigh([1, 0.2, -0.4])            colours the strokes: red speaks for the answer, pale against it; null: ink again
 //
 // Widths vary with speed and pressure for the eye only; the model never sees them.
@@ -19,6 +20,7 @@ export class Sheet {
   strokes = [];
   weights = null;
   #widths = [];
+  #cleared = []; // the drawings that were cleared away
   #canvas;
   #context;
   #pointer = null;
@@ -32,7 +34,10 @@ export class Sheet {
   #onchange;
 
   constructor(canvas, { onchange, kept = null }) {
-    if (kept) ({ strokes: this.strokes, widths: this.#widths, started: this.#started } = kept);
+    if (kept) {
+      this.#take(kept.drawing);
+      this.#cleared = kept.cleared;
+    }
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d");
     this.#onchange = onchange;
@@ -63,16 +68,39 @@ export class Sheet {
 
   undo() {
     this.lift();
-    if (!this.strokes.pop()) return;
-    this.#widths.pop();
+    if (!this.undoable) return;
+    if (this.strokes.pop()) this.#widths.pop();
+    else this.#take(this.#cleared.pop());
     this.#changed();
   }
 
+  get undoable() {
+    return this.strokes.length + this.#cleared.length > 0;
+  }
+
   clear() {
+    if (this.strokes.length) this.#cleared.push(this.#drawing);
+    this.#blank();
+  }
+
+  renew() {
+    this.#cleared = [];
+    this.#blank();
+  }
+
+  get #drawing() {
+    return { strokes: this.strokes, widths: this.#widths, started: this.#started };
+  }
+
+  #take({ strokes, widths, started }) {
+    this.strokes = strokes;
+    this.#widths = widths;
+    this.#started = started;
+  }
+
+  #blank() {
     this.lift();
-    this.strokes = [];
-    this.#widths = [];
-    this.#started = 0;
+    this.#take({ strokes: [], widths: [], started: 0 });
     this.#changed();
   }
 
@@ -85,7 +113,7 @@ export class Sheet {
     this.#abort.abort();
     cancelAnimationFrame(this.#frame);
     this.#observer.disconnect();
-    return { strokes: this.strokes, widths: this.#widths, started: this.#started };
+    return { drawing: this.#drawing, cleared: this.#cleared };
   }
 
   // The drawing as a picture: ink on white whatever the theme, so that it can be printed and recognised elsewhere.
@@ -117,6 +145,7 @@ export class Sheet {
     if (this.#pointer !== null) return;
     this.#touching = touch;
     event.preventDefault();
+    this.#canvas.focus({ preventScroll: true }); // which went with the default: keys are for the sheet now
     this.#hideCursor();
     this.#canvas.setPointerCapture(event.pointerId);
     this.#pointer = event.pointerId;

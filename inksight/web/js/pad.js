@@ -23,7 +23,8 @@ export function makePad({ onchange, kept }, ...tools) {
   const sheet = new Sheet(canvas, { kept, onchange: (strokes) => { enable(); onchange(strokes); } });
 
   function enable() {
-    undo.disabled = clear.disabled = !isOpen || sheet.strokes.length === 0;
+    undo.disabled = !isOpen || !sheet.undoable;
+    clear.disabled = !isOpen || sheet.strokes.length === 0;
   }
 
   function open(whether) {
@@ -36,7 +37,7 @@ export function makePad({ onchange, kept }, ...tools) {
   function keys(event) {
     if (!isOpen || event.target.closest?.("input, select, dialog")) return;
     if ((event.key === "z" || event.key === "Z") && !event.altKey && !event.shiftKey) sheet.undo();
-    else if ((event.key === "Delete" || event.key === "Backspace") && !event.ctrlKey && !event.metaKey) sheet.clear();
+    else if (event.target === canvas && (event.key === "Delete" || event.key === "Backspace") && !event.ctrlKey && !event.metaKey) sheet.clear();
     else return;
     event.preventDefault();
   }

@@ -15,7 +15,7 @@ export default {
     "status.offline": "The server does not answer. Trying again …",
     "status.local": "Drawn here, judged here: nothing leaves this server.",
     "view.draw": "Draw",
-    "draw.sheet": "Drawing sheet. Draw with a pen, a finger or a mouse. With the keyboard: arrow keys move the pen, Shift moves it further, Space puts it down or lifts it, Z takes back a stroke, Delete clears.",
+    "draw.sheet": "Drawing sheet. Draw with a pen, a finger or a mouse. With the keyboard: arrow keys move the pen, Shift moves it further, Space puts it down or lifts it, Z undoes, Delete clears.",
     "draw.invite": "Draw something",
     "draw.ideas": "{a}, {b} or {c}?",
     "draw.undo": "Undo",

@@ -15,7 +15,7 @@ export default {
     "status.offline": "Le serveur ne répond pas. Nouvel essai…",
     "status.local": "Dessiné ici, jugé ici : rien ne quitte ce serveur.",
     "view.draw": "Dessiner",
-    "draw.sheet": "Feuille de dessin. Dessinez au stylet, au doigt ou à la souris. Au clavier : les flèches déplacent la plume, Maj la déplace plus loin, Espace la pose ou la lève, Z annule un trait, Suppr efface tout.",
+    "draw.sheet": "Feuille de dessin. Dessinez au stylet, au doigt ou à la souris. Au clavier : les flèches déplacent la plume, Maj la déplace plus loin, Espace la pose ou la lève, Z annule, Suppr efface tout.",
     "draw.invite": "Dessinez quelque chose",
     "draw.ideas": "{a}, {b} ou {c} ?",
     "draw.undo": "Annuler",

@@ -90,7 +90,7 @@ export function mount(root, { notice, status, again }) {
     round = { ...asked, seen: [] };
     section.classList.remove("over", "won", "lost");
     section.classList.add("playing");
-    pad.sheet.clear();
+    pad.sheet.renew();
     pad.open(true);
     pad.canvas.focus({ preventScroll: true });
     overline.textContent = infinite() ? t("pictionary.weak", { percent: percent(asked.accuracy) }) : t("pictionary.draw");

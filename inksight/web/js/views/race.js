@@ -112,7 +112,7 @@ export function mount(root, { notice, status, again }) {
 
   function prepare() {
     set("");
-    pad.sheet.clear();
+    pad.sheet.renew();
     overline.textContent = t("race.round", { number: number(room.number) });
     word.textContent = t("race.soon");
     spoken.textContent = t("race.soon");
@@ -122,7 +122,7 @@ export function mount(root, { notice, status, again }) {
 
   function begin() {
     set("playing", { open: true });
-    pad.sheet.clear(); // whoever was away during the countdown has the last round's drawing there
+    pad.sheet.renew(); // whoever was away during the countdown has the last round's drawing there
     pad.canvas.focus({ preventScroll: true });
     overline.textContent = t("pictionary.draw");
     word.textContent = label(room.word);
