@@ -192,6 +192,7 @@ class Room:
     def view(self, now: float) -> dict[str, Any]:
         """Return the room as all its players may see it: no token, and no word before the round has begun."""
         over = self.outcome
+        winner = None if over is None else over.winner
         host = self.host
         return {
             "room": self.code,
@@ -202,8 +203,9 @@ class Room:
             "left": None if self.next_at is None else round(max(0.0, self.next_at - now), 3),
             "seconds": {"countdown": COUNTDOWN, "drawing": SECONDS}.get(self.phase),
             "host": None if host is None else host.id,
-            "winner": None if over is None or over.winner is None else over.winner.id,
-            "took": None if over is None or over.winner is None else over.took,
+            "winner": None if winner is None else winner.id,
+            "winner_name": None if winner is None else winner.name,  # who may have left meanwhile
+            "took": None if over is None or winner is None else over.took,
             "players": [self._seat(player) for player in self.players],
         }
 

@@ -49,6 +49,9 @@ def test_the_first_recognised_drawing_wins() -> None:
     assert (view["winner"], view["took"], view["phase"]) == (ada.id, 4.0, "over")
     assert [seat["score"] for seat in view["players"]] == [1, 0]
     assert view["players"][0]["drawing"] == LINE
+    room.leave(ada, 9.0)
+    view = room.view(9.0)
+    assert (view["winner"], view["winner_name"], view["took"]) == (ada.id, ada.name, 4.0)
 
 
 def test_nobody_wins_when_the_time_is_up() -> None:

@@ -100,6 +100,16 @@ def test_two_players_one_of_whom_loads_the_page_again(visit: Callable[..., Any])
     draw(ada, ada.locator(".verdict .word").inner_text())
     expect(ada.locator(".game.won")).to_be_visible()
 
+    bo.go_back()
+    expect(bo.locator(".mark")).to_have_text("Ada wins")
+    press(ada, "Leave")
+    expect(bo.locator(".players li")).to_have_count(1)
+    bo.reload()
+    expect(bo.locator(".mark")).to_have_text("Ada wins")
+    ada.go_back()
+    expect(ada.get_by_role("button", name="Join")).to_be_visible()
+    assert bo.locator(".players li").count() == 1, "who has left is asked before joining again"
+
 
 def test_a_player_in_two_windows_and_a_room_that_is_gone(visit: Callable[..., Any]) -> None:
     ada = visit(path="#/pictionary")

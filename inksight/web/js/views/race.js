@@ -135,7 +135,7 @@ export function mount(root, { notice, status, again }) {
   function finish() {
     const mine = room.winner === me;
     set(`over ${mine ? "won" : "lost"}`);
-    const text = room.winner === null ? t("pictionary.lost") : mine ? t("race.won.you") : t("race.won", { name: name(room.winner) });
+    const text = room.winner === null ? t("pictionary.lost") : mine ? t("race.won.you") : t("race.won", { name: room.winner_name });
     stamp.textContent = text;
     overline.textContent = text;
     word.textContent = label(room.word);
@@ -183,6 +183,7 @@ export function mount(root, { notice, status, again }) {
 
   function quit() {
     table.leave();
+    opened = null; // who comes back is asked
     location.hash = "#/pictionary";
   }
 
