@@ -117,20 +117,26 @@ def test_a_service_without_pictures_says_so_in_full(browser: Any, address: str) 
     page.context.close()
 
 
-def test_what_the_server_refuses_is_said_in_french(visit: Callable[..., Any]) -> None:
-    """The server speaks English; its own words follow, since they name the value."""
+def test_what_the_server_refuses_is_said_in_the_pages_words(visit: Callable[..., Any]) -> None:
+    """The server's own are technical, and English; only who runs it reads them too."""
     errors: list[type[InksightError]] = [InksightError]
     for error in errors:
         errors += error.__subclasses__()
     codes = {error.code for error in errors} | {"internal"}
     assert {"rate_limited", "busy", "too_large", "conflict", JobError.code, NoDatasetError.code} <= codes
-    said = "(error) => import('/web/js/parts.js').then(({ reason }) => reason(error))"
-    french, english = visit(locale="fr-FR"), visit()
-    for code in sorted(codes):
-        refusal = {"code": code, "message": "more than 5 per second", "hint": "Slow down."}
-        assert re.fullmatch(r"[A-ZÀ-Ü].*\. \(more than 5 per second\)", french.evaluate(said, refusal)), code
-        assert english.evaluate(said, refusal) == "more than 5 per second. Slow down."
-    assert french.evaluate(said, {"code": "offline", "message": ""}).startswith("Le serveur ne répond pas")
+    said = """(errors) => import("/web/js/parts.js").then(({ reason, detailed }) =>
+      errors.map((error) => [reason(error), detailed(error)]))"""
+    refusals = [{"code": code, "message": "more than 5 per second", "hint": "Slow down."} for code in sorted(codes)]
+    texts = [visit(locale=locale).evaluate(said, refusals) for locale in ("fr-FR", "en-GB")]
+    for code, *both in zip(sorted(codes), *texts, strict=True):
+        for short, long in both:
+            assert re.fullmatch(r"[A-ZÀ-Ü][^()]*(\(--data\))?\.", short), code
+            assert long == f"{short} (more than 5 per second)"
+        assert both[0] != both[1], code
+        assert code == "error" or both[0][0] != texts[0][sorted(codes).index("error")][0], f"{code} has no text"
+    away, of_the_page = visit(locale="fr-FR").evaluate(said, [{"code": "offline", "message": ""}, {"message": "Non."}])
+    assert away == ["Le serveur ne répond pas."] * 2
+    assert of_the_page == ["Non."] * 2
 
 
 def across(locator: Any) -> list[tuple[int, ...]]:

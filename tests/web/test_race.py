@@ -151,6 +151,34 @@ def test_a_ninth_player_reads_why_and_can_open_another_room(visit: Callable[...,
     expect(late.locator(".players .who")).to_have_text("Zoé")
 
 
+def test_a_room_that_is_gone_and_a_name_that_is_none(browser: Any, address: str) -> None:
+    for locale, closed, unfit, join in (
+        ("en-GB", "A room closes when everybody has left it", "This name cannot be shown here.", "Join"),
+        ("fr-FR", "Une salle se ferme quand tout le monde l’a quittée", "Ce nom ne peut pas s’afficher ici.", "Entrer"),
+    ):
+        page = browser.new_context(locale=locale).new_page()
+        page.goto(f"{address}#/race/zzzzzz")
+        expect(page.get_by_role("alert")).to_contain_text(closed)
+        name = page.locator(".sign input")
+        name.fill("Zoé")
+        name.press("Enter")
+        expect(page.locator(".players li")).to_have_count(1)
+        code = page.url.rpartition("/")[2]
+        other = browser.new_context(locale=locale).new_page()
+        other.goto(f"{address}#/race/{code}")
+        name = other.locator(".sign input")
+        name.fill("  ")
+        press(other, join)
+        expect(name).to_be_focused()
+        name.fill("\u2060")
+        press(other, join)
+        expect(other.get_by_role("alert")).to_contain_text(unfit)
+        assert other.locator(".notice").count() == 0, "it is said once"
+        for one in (page, other):
+            assert "the name" not in one.locator("body").inner_text()
+            one.context.close()
+
+
 def test_a_page_that_is_refused_says_why(browser: Any, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # What a proxy that sets a Host of its own makes of it.
     monkeypatch.setattr(race_routes, "_host", lambda origin: "elsewhere")

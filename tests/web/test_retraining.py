@@ -126,7 +126,7 @@ def test_a_failed_retrain_says_so_in_french(
     page.reload()
     expect(told).to_be_visible()
     press(page, "English")
-    expect(told).to_contain_text("The training failed: the dataset")
+    expect(told).to_contain_text("The training failed. The pictures")
 
 
 @pytest.mark.parametrize("language", ["en", "fr"])

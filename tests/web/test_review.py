@@ -243,7 +243,7 @@ def test_what_a_chat_adds_to_a_token_is_no_part_of_it(visit: Callable[..., Any],
 
 @pytest.mark.parametrize(
     ("locale", "field", "said"),
-    [("en-GB", "Admin token", "the token is not known"), ("fr-FR", "Jeton", "Ce jeton n’est pas valable ici.")],
+    [("en-GB", "Admin token", "This token is not valid here."), ("fr-FR", "Jeton", "Ce jeton n’est pas valable ici.")],
 )
 @pytest.mark.parametrize("view", ["review", "models"])
 def test_a_wrong_token_is_refused_and_forgotten(

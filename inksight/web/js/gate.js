@@ -3,9 +3,10 @@
 import { admin } from "./api.js";
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
+import { reason } from "./parts.js";
 
-// makeGate({ title, text, scope: "review", onopen, message: "why the last one was refused" })
-export function makeGate({ title, text, scope, onopen, message = "" }) {
+// makeGate({ title, text, scope: "review", onopen, error: why the last token was refused })
+export function makeGate({ title, text, scope, onopen, error = null }) {
   const field = h("input", { type: "password", id: "token", autocomplete: "off", required: true });
   function submit(event) {
     event.preventDefault();
@@ -13,6 +14,7 @@ export function makeGate({ title, text, scope, onopen, message = "" }) {
     admin.remember(field.value.replace(/[^\x21-\x7e]/g, ""));
     onopen();
   }
+  const message = error?.status === 403 ? t("gate.forbidden", { scope }) : error ? reason(error) : "";
   const element = h("form", { class: "gate", onsubmit: submit },
     h("h2", {}, title), h("p", {}, text),
     h("label", { for: "token" }, t("gate.token", { scope })), field,

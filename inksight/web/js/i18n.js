@@ -33,11 +33,8 @@ export function t(key, values = {}) {
     one === undefined ? values[name] ?? "" : plural.select(Number(values[name])) === "one" ? one : many);
 }
 
-// What an error of the server says in the reader's language; the server itself speaks English.
-export function failure({ code, message, hint = "" }) {
-  const said = LANGUAGES[current].errors[code];
-  return said ? `${said} (${message})` : [message, hint].filter(Boolean).join(". ");
-}
+// What kind of error it is, in the reader's language: the server's own words are technical, and English.
+export const failure = (code) => LANGUAGES[current].errors[code] ?? LANGUAGES[current].errors.error;
 
 export const label = (name) => LANGUAGES[current].labels[name] ?? name;
 

@@ -59,7 +59,7 @@ export function nameForm(gameId, { onentered, notice }) {
       onentered();
     } catch (error) {
       button.disabled = false;
-      notice(reason(error), "bad");
+      notice(error.status === 422 ? t("board.unfit") : reason(error), "bad");
     }
   });
   return form;

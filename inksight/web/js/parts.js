@@ -29,8 +29,12 @@ export function button(kind, text, onclick, { image = null, sudden = false, ...p
   return element;
 }
 
-// Why something failed, for people: what the server says, or that it does not answer.
-export const reason = (error) => (error.message ? failure(error) : t("status.away"));
+// Why something failed, for people: the kind of error, or that the server does not answer. What the page itself found
+// has no code, and says it already.
+export const reason = ({ code, message }) => (!message ? t("status.away") : code ? failure(code) : message);
+
+// The same with the server's own words, for those who run it.
+export const detailed = (error) => (error.code && error.message ? `${reason(error)} (${error.message})` : reason(error));
 
 // A line that is only read aloud, when its text changes.
 export const makeSpoken = () => h("p", { class: "unseen", role: "status", "aria-live": "polite" });

@@ -5,8 +5,8 @@
 import { admin } from "./api.js";
 import { h } from "./dom.js";
 import { gateText } from "./gates.js";
-import { date, failure, number, percent, t } from "./i18n.js";
-import { button, facts, reason } from "./parts.js";
+import { date, number, percent, t } from "./i18n.js";
+import { button, detailed, facts } from "./parts.js";
 
 const PAUSE = 1000;
 const ACTIVE = ["waiting", "running", "cancelling"];
@@ -20,7 +20,7 @@ export function makeRetraining({ notice }) {
   let disposed = false;
   let allowed = null;
 
-  const failed = (error) => notice(reason(error), "bad");
+  const failed = (error) => notice(detailed(error), "bad");
 
   // What could be learnt now, and how the last retrain ended; one that somebody started already is followed.
   async function refresh() {
@@ -102,7 +102,7 @@ function outcome({ state, result, error, finished_at: ended }) {
   const told = h("div", { class: `outcome ${state === "done" ? result.outcome : state}`, role: "status" },
     h("p", { class: "overline" }, t("retrain.last", { when: date(ended) })));
   if (state === "cancelled") told.append(h("p", {}, t("retrain.cancelled")));
-  else if (state === "failed") told.append(h("p", {}, t("retrain.failed", { message: result?.error ? failure(result.error) : error })));
+  else if (state === "failed") told.append(h("p", {}, t("retrain.failed", { message: result?.error ? detailed(result.error) : error })));
   else told.append(...judged(result));
   return told;
 }

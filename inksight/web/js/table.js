@@ -14,6 +14,7 @@ const OFFSET = 4000;
 const SILENCE = 5000; // a line on which nothing is heard for so long, though something is due, is dead
 const AWAY = 10_000; // a page that was hidden for so long may have lost its line without being told
 const REFUSALS = 3; // in a row while the server answers: one may be chance
+const FINAL = [1, 404, 409, 422]; // what ends a line for good
 const stored = (code) => `inksight.race.${code}`;
 
 export class Table {
@@ -147,7 +148,8 @@ export class Table {
     else if (said.type === "judged") this.#answer("resolve", said);
     else if (said.type === "error") {
       this.#error = new ApiError(said.status, said.error);
-      if (!this.#answer("reject", this.#error)) this.#handlers.onerror(this.#error);
+      // What ends the line is told once: when it does.
+      if (!this.#answer("reject", this.#error) && !FINAL.includes(said.status)) this.#handlers.onerror(this.#error);
     }
   }
 
@@ -156,7 +158,7 @@ export class Table {
     clearTimeout(this.#silent);
     this.#answer("reject", new ApiError(503));
     const status = code - OFFSET;
-    if ([1, 404, 409, 422].includes(status)) {
+    if (FINAL.includes(status)) {
       this.#socket = null;
       this.#handlers.onend(this.#error?.status === status ? this.#error : new ApiError(status));
       return;

@@ -5,7 +5,7 @@ import { h } from "./dom.js";
 import { makeGate, refused } from "./gate.js";
 import { gateText } from "./gates.js";
 import { date, number, percent, t } from "./i18n.js";
-import { button, reason } from "./parts.js";
+import { button, detailed } from "./parts.js";
 
 const MOVES = 5;
 
@@ -18,15 +18,15 @@ export function versionsPart({ model, onlook, onmoved, notice }) {
   const path = `v1/models/${encodeURIComponent(model)}`;
   let alias = "champion";
 
-  function ask(message = "") {
-    const gate = makeGate({ title: t("models.versions"), text: t("models.gate"), scope: "models", message, onopen: open });
+  function ask(error = null) {
+    const gate = makeGate({ title: t("models.versions"), text: t("models.gate"), scope: "models", error, onopen: open });
     element.replaceChildren(gate.element);
-    if (message) gate.field.focus();
+    if (error) gate.field.focus();
   }
 
   function failed(error) {
-    if (!refused(error)) return notice(reason(error), "bad");
-    ask(reason(error));
+    if (!refused(error)) return notice(detailed(error), "bad");
+    ask(error);
   }
 
   async function open(outcome = null) {

@@ -51,7 +51,7 @@ export function mount(root, { notice, status, again }) {
       game = await post("v1/eye/games", { level });
     } catch (error) {
       // Without pictures there is no game here, and another try would not help.
-      return error.status === 409 ? section.replaceWith(noPictures(error)) : failed(error);
+      return error.status === 409 ? section.replaceWith(noPictures()) : failed(error);
     }
     status({ by: game.model.name, version: game.model.version, ms: null });
     await next();
@@ -152,7 +152,7 @@ export function mount(root, { notice, status, again }) {
   return Object.assign(leave, { playing: () => game !== null && !entered });
 }
 
-const noPictures = (error) => h("section", { class: "elsewhere" }, h("p", { class: "overline" }, t("view.eye")),
-  h("h1", { class: "word" }, t("eye.none")), h("p", {}, t("eye.none.how")), h("p", { class: "small-print" }, error.message));
+const noPictures = () => h("section", { class: "elsewhere" }, h("p", { class: "overline" }, t("view.eye")),
+  h("h1", { class: "word" }, t("eye.none")), h("p", {}, t("eye.none.how")));
 
 export default { id, mount };

@@ -207,10 +207,16 @@ export function mount(root, { notice, status, again }) {
         button("stamp-button", t("race.retry"), again));
       return;
     }
-    if (error.status === 422) return askName(t("race.join"), enter, reason(error));
+    if (error.status === 422) return askName(t("race.join"), enter, t("board.unfit"));
     const full = error.code === "room_full";
     word.textContent = t(full ? "race.full" : "race.closed");
-    askRoom(full ? t("race.full.how") : reason(error));
+    askRoom(full ? t("race.full.how") : refusal(error));
+  }
+
+  // Where the kind of error says too little.
+  function refusal(error) {
+    const known = { 404: "race.closed.how", 409: "race.processes", 503: error.code === "unavailable" && "race.taken" }[error.status];
+    return known ? t(known) : reason(error);
   }
 
   function askRoom(why) {
@@ -221,7 +227,13 @@ export function mount(root, { notice, status, again }) {
   function askName(text, onname, why = null) {
     const field = h("input", { type: "text", maxlength: 20, autocomplete: "nickname", spellcheck: "false", required: true, "aria-label": t("board.name"), placeholder: t("board.name") });
     field.value = savedName();
-    actions.replaceChildren(...(why ? [h("p", { class: "refusal", role: "alert" }, why)] : []), h("form", { class: "sign", onsubmit: (event) => { event.preventDefault(); onname(field.value); } },
+    const submit = (event) => {
+      event.preventDefault();
+      // Blanks are something to the browser, and nothing to the server.
+      if (field.value.trim()) onname(field.value);
+      else field.focus();
+    };
+    actions.replaceChildren(...(why ? [h("p", { class: "refusal", role: "alert" }, why)] : []), h("form", { class: "sign", onsubmit: submit },
       field, h("button", { class: "stamp-button", type: "submit" }, text)));
   }
 
@@ -233,7 +245,7 @@ export function mount(root, { notice, status, again }) {
       saveName(chosen);
       location.hash = `#/race/${opened}`;
     } catch (error) {
-      notice(reason(error), "bad");
+      notice(refusal(error), "bad");
     }
   }
 

@@ -7,7 +7,7 @@ import { admin, get } from "../api.js";
 import { h, refill } from "../dom.js";
 import { makeGate, refused } from "../gate.js";
 import { label, number, percent, t } from "../i18n.js";
-import { reason } from "../parts.js";
+import { detailed } from "../parts.js";
 import { pick } from "../picker.js";
 import { makeRetraining } from "../retraining.js";
 
@@ -50,8 +50,8 @@ export function mount(root, { notice }) {
   const tabs = h("div", { class: "tabs" });
   const claim = h("dt", { class: "overline" });
 
-  function askForToken(message = "") {
-    const gate = makeGate({ title: t("review.title"), text: t("review.gate"), scope: "review", message, onopen: open });
+  function askForToken(error = null) {
+    const gate = makeGate({ title: t("review.title"), text: t("review.gate"), scope: "review", error, onopen: open });
     section.replaceChildren(gate.element);
     gate.field.focus();
   }
@@ -83,8 +83,8 @@ export function mount(root, { notice }) {
 
   function failed(error) {
     if (left) return;
-    if (refused(error)) askForToken(reason(error));
-    else notice(reason(error), "bad");
+    if (refused(error)) askForToken(error);
+    else notice(detailed(error), "bad");
   }
 
   async function more() {
