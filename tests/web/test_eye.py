@@ -83,3 +83,32 @@ def test_an_answer_that_was_changed_breaks_the_seal(visit: Callable[..., Any], l
     expect(page.locator(".proof .broken")).to_have_text("The seal does not fit!")
     expect(page.locator(".proof code")).to_contain_text("≠")
     assert page.evaluate(CONTRASTS) == []
+
+
+@pytest.mark.parametrize(
+    ("locale", "machine", "verdict", "summary"),
+    [
+        ("en-GB", 100, "You were faster", "You: 1 of 10 right, 137 points with the bonus; at best 1 in a row."),
+        ("fr-FR", 0, "Vous voyez mieux", "Machine : 0 juste sur 10, 0 point."),
+    ],
+)
+def test_who_is_faster_need_not_see_better(
+    visit: Callable[..., Any], locale: str, machine: int, verdict: str, summary: str
+) -> None:
+    page = visit(path="#/eye", locale=locale)
+
+    def win(route: Any) -> None:
+        response = route.fetch()
+        told = response.json()
+        told |= {"correct": True, "points": 137}
+        told["standing"] |= {"state": "done", "score": 137, "machine_score": machine, "best_streak": 1}
+        route.fulfill(response=response, json=told)
+
+    page.route("**/v1/rounds/*/answer", win)
+    page.locator(".choices .stamp-button").click()
+    expect(page.locator(".eye.playing")).to_be_visible()
+    page.keyboard.press("1")
+    expect(page.locator(".verdict .overline")).to_have_text("100 + 37 points")
+    page.locator(".choices .stamp-button").click()
+    expect(page.locator(".finale h1")).to_have_text(verdict)
+    assert summary in page.locator(".headline").inner_text().replace("\u00a0", " ")

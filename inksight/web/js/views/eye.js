@@ -9,12 +9,14 @@ import { sha256 } from "../sha256.js";
 
 export const id = "eye";
 
+const RIGHT = 100; // points for a right answer, the machine's and a person's; a person gets more for being fast
 const LEVELS = ["easy", "normal", "hard"];
 let level = "normal"; // also of the next game
 
 export function mount(root, { notice, status, again }) {
   let game = null;
   let round = null;
+  let right = 0; // answers of the player's
   let gone = false;
   let entered = false; // on the leaderboard: until then the score is this page's alone
 
@@ -41,7 +43,7 @@ export function mount(root, { notice, status, again }) {
     overline.textContent = t("eye.level");
     word.textContent = t("pictionary.ready");
     const levels = LEVELS.map((name) => button("quiet", t(`eye.${name}`), () => { level = name; showBoard(); intro(name); }, { "aria-pressed": String(name === level) }));
-    choices.replaceChildren(h("div", { class: "levels" }, levels), h("p", { class: "how", role: "status" }, t(`eye.${level}.how`)), button("stamp-button", t("pictionary.start"), begin));
+    choices.replaceChildren(h("div", { class: "levels" }, levels), h("p", { class: "how" }, h("span", { role: "status" }, t(`eye.${level}.how`)), " ", t("eye.bonus")), button("stamp-button", t("pictionary.start"), begin));
     // They were made anew; whoever chose one by keyboard goes on from there.
     if (chosen) levels[LEVELS.indexOf(chosen)].focus();
   }
@@ -97,13 +99,15 @@ export function mount(root, { notice, status, again }) {
       failed(error);
       // It may have been taken by the server, and what that said was lost.
       game = await get(`v1/games/${game.id}`).catch(() => game);
+      right = game.played?.filter(({ state }) => state === "won").length ?? right;
       return gone || proceed();
     }
     if (gone) return;
     status({ by: told.model.name, version: told.model.version });
     game = told.standing;
+    if (told.correct) right += 1;
     section.className = `draw game eye over ${told.correct ? "won" : "lost"}`;
-    overline.textContent = told.correct ? t("game.points", { points: number(told.points) })
+    overline.textContent = told.correct ? t("eye.points", { right: number(RIGHT), bonus: number(told.points - RIGHT) })
       : choice === null || told.late ? t("eye.late") : t("eye.wrong", { label: label(choice) });
     word.textContent = label(told.truth);
     share.textContent = "";
@@ -128,8 +132,11 @@ export function mount(root, { notice, status, again }) {
   }
 
   function finale() {
-    const headline = makeHeadline({ of: t(`eye.${game.level}`), text: t(game.score > game.machine_score ? "eye.victory" : game.score < game.machine_score ? "eye.defeat" : "eye.draw") },
-      h("p", {}, t("eye.summary", { score: number(game.score), machine: number(game.machine_score), streak: number(game.best_streak) })));
+    const machineRight = game.machine_score / RIGHT;
+    const won = right > machineRight ? "eye.victory" : "eye.faster"; // only people have points for speed
+    const headline = makeHeadline({ of: t(`eye.${game.level}`), text: t(game.score > game.machine_score ? won : game.score < game.machine_score ? "eye.defeat" : "eye.draw") },
+      h("p", {}, t("eye.summary.you", { right: number(right), rounds: number(game.rounds), score: number(game.score), streak: number(game.best_streak) })),
+      h("p", {}, t("eye.summary.machine", { right: number(machineRight), rounds: number(game.rounds), score: number(game.machine_score) })));
     section.replaceWith(h("section", { class: "finale" }, headline.element,
       h("div", { class: "honours" }, nameForm(game.id, { onentered() { entered = true; board.refresh(); }, notice }), board.element),
       h("div", { class: "feedback" }, button("plain-button", t("pictionary.again"), again))));
