@@ -194,6 +194,7 @@ def test_infinite_has_no_clock_and_tells_what_it_keeps(visit: Callable[..., Any]
 def test_leaving_in_the_middle_leaves_nothing_running(visit: Callable[..., Any]) -> None:
     page = visit(path="#/pictionary")
     begin(page, "Start")
+    page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("link", name="Draw", exact=True).click()
     expect(page.locator(".game")).to_have_count(0)
     asked: list[str] = []
@@ -237,6 +238,7 @@ def test_nothing_goes_on_behind_the_back_of_who_has_left(visit: Callable[..., An
     press(page, "Skip" if late == "**/guess" else "Start")
     while not held:
         page.wait_for_timeout(50)
+    page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("link", name="Draw").click()
     expect(page.get_by_text("I am watching the pen.")).to_be_visible()
     asked: list[str] = []
@@ -272,6 +274,32 @@ def test_a_game_is_not_thrown_away_by_the_language(visit: Callable[..., Any]) ->
     assert asked == ["The game on this page ends with this, and so does its result. Change the language?"] * 2
     press(page, "English")
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_visible()
+
+
+def test_a_game_is_not_thrown_away_by_a_link_or_by_back(visit: Callable[..., Any]) -> None:
+    page = visit(path="#/models")
+    page.get_by_role("link", name="Draw", exact=True).click()
+    page.get_by_role("link", name="Pictionary").click()
+    word = begin(page, "Start")
+    asked: list[str] = []
+
+    def refuse(dialog: Any) -> None:
+        asked.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", refuse)
+    for leave in (page.get_by_role("link", name="Models").click, page.go_back, lambda: page.evaluate("history.go(-2)")):
+        leave()
+        page.wait_for_timeout(200)
+        expect(page.locator(".verdict .word")).to_have_text(word)
+        assert page.url.endswith("#/pictionary")
+    assert asked == ["The game on this page ends with this, and so does its result. Leave it?"] * 3
+    page.remove_listener("dialog", refuse)
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.go_back()
+    expect(page.get_by_text("I am watching the pen.")).to_be_visible()
+    page.go_back()
+    expect(page.locator("main")).to_have_attribute("data-view", "models")
 
 
 def test_a_result_is_not_thrown_away_by_the_language(visit: Callable[..., Any]) -> None:

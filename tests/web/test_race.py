@@ -95,6 +95,7 @@ def test_two_players_one_of_whom_loads_the_page_again(visit: Callable[..., Any])
     ada.keyboard.press("Enter")
     expect(ada.locator(".game.playing")).to_be_visible()
     assert ada.locator(".verdict .word").inner_text() != word
+    bo.on("dialog", lambda dialog: dialog.accept())
     bo.get_by_role("link", name="Draw", exact=True).click()
     expect(ada.locator(".players .notes").last).to_have_text("away")
     draw(ada, ada.locator(".verdict .word").inner_text())

@@ -54,6 +54,7 @@ def test_the_model_that_was_chosen_judges_the_games(visit: Callable[..., Any]) -
     expect(page.locator("section.over.won")).to_be_visible()
     expect(page.locator("#colophon")).to_contain_text("quarters")
     expect(chooser).to_have_count(0)
+    page.once("dialog", lambda dialog: dialog.accept())
     page.evaluate("location.hash = '#/race'")
     expect(chooser).to_have_value("quarters")
     page.get_by_role("textbox", name="Your name").fill("Ada")

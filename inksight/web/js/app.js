@@ -9,6 +9,8 @@ import { views } from "./views/index.js";
 const main = document.getElementById("main");
 const root = document.documentElement;
 let leave = () => {};
+let shown = null; // the address of what is there
+let place = history.state?.place ?? 0; // of that address among those of this tab
 
 export function notice(text, kind = "good") {
   const note = h("p", { class: `notice ${kind}` }, text);
@@ -20,6 +22,8 @@ function show() {
   const wanted = location.hash.replace(/^#\/?/, "").split(/[/?]/)[0];
   const view = views.find(({ id }) => id === wanted) ?? views[0];
   leave();
+  shown = location.hash;
+  history.replaceState({ place }, "");
   document.title = view.id === views[0].id ? "Inksight" : `${t(`view.${view.id}`)} · Inksight`;
   main.replaceChildren();
   main.dataset.view = view.id;
@@ -47,9 +51,20 @@ function drawPreferences() {
   ]);
 }
 
-// The view is made anew in the other language; a game would not survive that.
+// A game does not survive it when its view is left, or made anew in the other language.
+const mayEnd = (question) => !leave.playing?.() || confirm(t(question));
+
+// A link, or Back or Forward: whoever stays goes as far the other way.
+function go() {
+  if (location.hash === shown) return;
+  const to = history.state?.place ?? place + 1;
+  if (!mayEnd("shell.leaves")) return history.go(place - to);
+  place = to;
+  show();
+}
+
 function changeLanguage(code) {
-  if (leave.playing?.() && !confirm(t("shell.ends"))) return;
+  if (!mayEnd("shell.ends")) return;
   setLanguage(code);
   refresh();
 }
@@ -103,7 +118,7 @@ async function learnModel() {
   status();
 }
 
-addEventListener("hashchange", show);
+addEventListener("hashchange", go);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", themeChanged);
 document.getElementById("skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
 refresh();

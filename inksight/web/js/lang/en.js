@@ -3,6 +3,7 @@ export default {
   texts: {
     "shell.skip": "Skip to the content",
     "shell.ends": "The game on this page ends with this, and so does its result. Change the language?",
+    "shell.leaves": "The game on this page ends with this, and so does its result. Leave it?",
     "theme.dark": "Night paper",
     "theme.light": "Day paper",
     "status.loading": "The model is being loaded …",

@@ -5,6 +5,7 @@ export default {
   texts: {
     "shell.skip": "Aller au contenu",
     "shell.ends": "La partie de cette page se terminera, et son résultat sera perdu. Changer de langue ?",
+    "shell.leaves": "La partie de cette page se terminera, et son résultat sera perdu. La quitter ?",
     "theme.dark": "Papier de nuit",
     "theme.light": "Papier de jour",
     "status.loading": "Le modèle se charge…",
