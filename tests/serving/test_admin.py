@@ -20,6 +20,7 @@ from inksight import registry
 from inksight.cli.tokens import add as add_token
 from inksight.errors import AwayError
 from inksight.registry.database import Database
+from inksight.registry.tables import Correction
 from inksight.serving import create_app
 from inksight.serving.storage import Storage
 from inksight.serving.tokens import SCOPES, Tokens
@@ -39,6 +40,7 @@ ADMIN_ROUTES = [
     ("GET", "/v1/corrections", "review"),
     ("GET", "/v1/corrections/1", "review"),
     ("POST", "/v1/corrections/1", "review"),
+    ("GET", "/v1/corrections/1/labels", "review"),
     ("GET", "/v1/corrections/statistics", "review"),
     ("GET", "/v1/predictions/export", "logs"),
     ("GET", "/v1/jobs", "jobs"),
@@ -281,6 +283,27 @@ def test_review(client: TestClient) -> None:
     assert [row["players_agreed"]["n"] for row in counts["by_day"]] == [4]
     other = client.get("/v1/corrections/statistics", params={"model": "other"}, headers=headers).json()
     assert (other["states"], other["players_agreed"], other["by_day"]) == ({}, None, [])
+
+
+@pytest.mark.parametrize(
+    ("model", "known"), [("halves", "left"), ("doodles", "cat"), ("doodle", CLASSES[0]), ("gone", None)]
+)
+def test_what_a_model_that_is_not_served_said_can_be_relabelled(
+    client: TestClient, two_versions: registry.Registry, model: str, known: str | None
+) -> None:
+    headers = bearer("review")
+    row = Correction(model=model, version="1", predicted="sun", confidence=0.8, label="moon", correct=False)
+    with two_versions.database.write() as session:
+        session.add(row)
+        session.flush()
+        number = row.id
+    labels = client.get(f"/v1/corrections/{number}/labels", headers=headers).json()["labels"]
+    assert labels is None if known is None else known in labels
+    answers = [
+        client.post(f"/v1/corrections/{number}", json={"action": "relabel", "label": label}, headers=headers)
+        for label in ("dragonfruit", known or "axe")
+    ]
+    assert [answer.status_code for answer in answers] == [200 if known is None else 422, 200]
 
 
 def test_export_of_the_log(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

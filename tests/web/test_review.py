@@ -223,6 +223,30 @@ def test_what_another_reviewer_decided_is_not_overwritten_unseen(
     page.context.close()
 
 
+def test_a_model_that_is_gone_can_be_relabelled_and_typing_decides_nothing(
+    browser: Any, address: str, service: Any, token: str, queue: list[int]
+) -> None:
+    with service.storage.database.write() as session:
+        session.query(Correction).update({"model": "gone"})
+    page = browser.new_context(locale="en-GB").new_page()
+    page.goto(f"{address}#/review")
+    enter(page, token)
+    page.route("**/labels", lambda route: route.abort())
+    page.keyboard.press("l")
+    expect(page.locator(".notice")).to_be_visible()
+    page.keyboard.type("axe")
+    page.wait_for_timeout(200)
+    assert {state for state, _ in states(service)} == {"pending"}
+    page.unroute("**/labels")
+    page.get_by_role("button", name="Other label").click()
+    expect(page.get_by_text("The words of this model are not known here")).to_be_visible()
+    page.keyboard.type("axe")
+    page.keyboard.press("Enter")
+    expect(page.locator(".tally")).to_contain_text("1 decided")
+    assert states(service)[0] == ("relabelled", "axe")
+    page.context.close()
+
+
 def test_a_token_for_reviews_survives_a_look_at_the_models(
     browser: Any, address: str, service: Any, token: str, queue: list[int]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import Annotated, Any, Literal
@@ -13,7 +14,9 @@ from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator, Field
 from sqlalchemy import select
 
-from inksight.errors import ConflictError
+from inksight.bundle.description import describe
+from inksight.bundle.loading import BUILT_IN, locate
+from inksight.errors import UsageError
 from inksight.registry import corrections as review
 from inksight.registry.kept import read_inputs
 from inksight.serving.admin import requires
@@ -121,6 +124,12 @@ class CorrectionCounts(Agreement):
     by_day: list[DayAgreement] = Field(description="The last days, the newest last.")
 
 
+class Labels(Shape):
+    """What a correction may be relabelled to."""
+
+    labels: list[str] | None = Field(description="null: the model is not known here any more, and any label will do.")
+
+
 class Seen(Shape):
     """A correction as a reviewer saw it."""
 
@@ -168,6 +177,13 @@ def statistics(
 def correction(request: Request, number: Number, holder: Review) -> CorrectionItem:
     """Return one correction."""
     return _correction(review.find(services(request).storage.database, number))
+
+
+@router.get("/corrections/{number}/labels")
+def labels(request: Request, number: Number, holder: Review) -> Labels:
+    """List the labels that the model of a correction knows, whether or not it is served now."""
+    shared = services(request)
+    return Labels(labels=_classes(shared, review.find(shared.storage.database, number).model))
 
 
 @router.post("/corrections/{number}")
@@ -235,8 +251,12 @@ def _correction(row: Any) -> CorrectionItem:
     return CorrectionItem(**{name: getattr(row, name) for name in CorrectionItem.model_fields})
 
 
-def _classes(shared: Services, model: str) -> list[str]:
+def _classes(shared: Services, model: str) -> list[str] | None:
     live = next((found for found in shared.models.all() if found.name == model), None)
-    if live is None:
-        raise ConflictError(f"the model {model!r} is not served here", hint="Accept or reject, or serve it.")
-    return live.classes
+    if live is not None:
+        return live.classes
+    if model in BUILT_IN:
+        return list(describe(locate(model))["classes"])
+    with suppress(UsageError):  # it was cleaned away, or served from a folder
+        return list(shared.storage.registry.find(model).description["classes"])
+    return None

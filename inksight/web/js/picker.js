@@ -1,4 +1,5 @@
-// Asks for one of the model's classes: a dialog with a field that narrows the list. Resolves to the class or null.
+// Asks for one of the model's classes: a dialog with a field that narrows the list; where nobody knows them (null), for
+// any word. Resolves to the class or null.
 
 import { h, icon } from "./dom.js";
 import { label, t } from "./i18n.js";
@@ -6,9 +7,9 @@ import { label, t } from "./i18n.js";
 export function pick(classes) {
   return new Promise((resolve) => {
     let active = 0;
-    const words = classes.map((name) => ({ name, text: label(name) })).sort((a, b) => a.text.localeCompare(b.text));
+    const words = (classes ?? []).map((name) => ({ name, text: label(name) })).sort((a, b) => a.text.localeCompare(b.text));
     const field = h("input", { type: "text", role: "combobox", "aria-expanded": "true", "aria-controls": "picks", "aria-label": t("pick.title"),
-      placeholder: t("pick.placeholder"), autocomplete: "off", autocapitalize: "none", spellcheck: "false" });
+      placeholder: t("pick.placeholder"), autocomplete: "off", autocapitalize: "none", spellcheck: "false", maxlength: 200 });
     const list = h("ul", { id: "picks", role: "listbox", "aria-label": t("pick.title") });
     const dialog = h("dialog", { class: "picker", "aria-label": t("pick.title") },
       h("header", {}, h("h2", {}, t("pick.title")),
@@ -23,6 +24,8 @@ export function pick(classes) {
 
     function found() {
       const typed = plain(field.value);
+      const name = field.value.trim();
+      if (classes === null) return name ? [{ name, text: name }] : [];
       const starts = words.filter(({ text }) => plain(text).startsWith(typed));
       return typed ? [...starts, ...words.filter((word) => !starts.includes(word) && plain(word.text).includes(typed))] : words;
     }
@@ -32,7 +35,7 @@ export function pick(classes) {
       active = Math.max(0, Math.min(active, matches.length - 1));
       list.replaceChildren(...(matches.length ? matches.map(({ name, text }, index) =>
         h("li", { id: `pick-${index}`, role: "option", "aria-selected": String(index === active), onclick: () => finish(name) }, text))
-        : [h("li", { class: "none" }, t("pick.none"))]));
+        : [h("li", { class: "none" }, t(classes === null ? "pick.unknown" : "pick.none"))]));
       if (matches.length) field.setAttribute("aria-activedescendant", `pick-${active}`);
       list.children[active]?.scrollIntoView({ block: "nearest" });
     }

@@ -317,6 +317,7 @@ export default {
     "pick.title": "What is it?",
     "pick.placeholder": "Type a few letters",
     "pick.none": "The model has no word like that.",
+    "pick.unknown": "The words of this model are not known here any more: any will do.",
     "pick.close": "Close",
   },
   errors: {

@@ -319,6 +319,7 @@ export default {
     "pick.title": "Qu’est-ce que c’est ?",
     "pick.placeholder": "Tapez quelques lettres",
     "pick.none": "Le modèle n’a pas de mot comme celui-là.",
+    "pick.unknown": "On ne connaît plus ici les mots de ce modèle : n’importe lequel convient.",
     "pick.close": "Fermer",
   },
   errors: {

@@ -3,7 +3,7 @@
 // again. Only with an admin token that allows "review".
 
 import { makeAgreement } from "../agreement.js";
-import { admin, get } from "../api.js";
+import { admin } from "../api.js";
 import { h, refill } from "../dom.js";
 import { makeGate, refused } from "../gate.js";
 import { label, number, percent, t } from "../i18n.js";
@@ -14,6 +14,7 @@ import { makeRetraining } from "../retraining.js";
 export const id = "review";
 
 const SIDE = 1120; // 40 for each of a bitmap's 28 pixels
+const TYPING = 3000; // ms: who asked for the words may be typing already, though they did not come
 const STATES = ["pending", "accepted", "relabelled", "rejected"];
 
 export function mount(root, { notice }) {
@@ -28,6 +29,7 @@ export function mount(root, { notice }) {
   let counting = 0;
   let busy = false;
   let choosing = false;
+  let deaf = 0; // until then keys decide nothing
   let left = false;
   let decided = 0;
   const classes = new Map();
@@ -193,10 +195,11 @@ export function mount(root, { notice }) {
     if (!item || choosing || busy) return;
     choosing = true;
     try {
-      if (!classes.has(item.model)) classes.set(item.model, (await get(`v1/models/${encodeURIComponent(item.model)}`)).labels);
+      if (!classes.has(item.model)) classes.set(item.model, (await admin.get(`v1/corrections/${item.id}/labels`)).labels);
       const chosen = await pick(classes.get(item.model));
       if (chosen !== null) await decide("relabel", chosen);
     } catch (error) {
+      deaf = performance.now() + TYPING;
       failed(error);
     } finally {
       choosing = false;
@@ -205,6 +208,10 @@ export function mount(root, { notice }) {
 
   function keys(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || choosing || event.target.closest?.("input, dialog")) return;
+    if (performance.now() < deaf) {
+      deaf = performance.now() + TYPING;
+      return;
+    }
     const act = { a: accept, l: relabel, x: reject, s: skip, b: back }[event.key.toLowerCase()];
     if (!act?.isConnected || act.disabled) return;
     event.preventDefault();
