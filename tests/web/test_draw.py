@@ -63,6 +63,18 @@ def stroke(page: Any, *points: tuple[float, float], lift: bool = True) -> None:
         page.mouse.up()
 
 
+# Where the sheet begins while one word after the other stands above it, with one share after the other beside it.
+TOPS = """(shares) => import("/web/js/i18n.js").then(({ LANGUAGES }) => {
+  const [word, share, sheet] = [".word", ".share", ".ink"].map((one) => document.querySelector(one));
+  const top = (name, beside) => {
+    [word.textContent, share.textContent] = [name, beside];
+    return sheet.getBoundingClientRect().top;
+  };
+  const words = ["hot air balloon", "rhinoceros".repeat(9), ...Object.values(LANGUAGES.fr.labels)];
+  return [...new Set(words.flatMap((name) => shares.map((beside) => top(name, beside))))];
+})"""
+
+
 LEFT = ((0.2, 0.15), (0.22, 0.5), (0.2, 0.85), (0.24, 0.5), (0.2, 0.2), (0.8, 0.5))
 
 
@@ -268,6 +280,19 @@ def test_the_picture_can_be_downloaded(visit: Callable[..., Any]) -> None:
         grey = np.asarray(picture.convert("L"))
     assert grey.max() == 255
     assert grey.min() < 60
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "fr-FR"])
+def test_the_sheet_stays_where_it_is_whatever_is_seen(visit: Callable[..., Any], locale: str) -> None:
+    page = visit(**PHONE, locale=locale)
+    for width, height in [(390, 844), (360, 640), (320, 568)]:
+        page.set_viewport_size({"width": width, "height": height})
+        blank = place(page, 0, 0)
+        stroke(page, *LEFT)
+        guessed(page, "left")
+        assert place(page, 0, 0) == blank
+        assert page.evaluate(TOPS, ["1%", "100\u202f%"]) == [blank[1]]
+        page.locator("canvas.ink").press("Delete")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.test_draw import CONTRASTS, PHONE, ink, place
+from tests.web.test_draw import CONTRASTS, PHONE, TOPS, ink, place
 
 pytestmark = pytest.mark.browser
 
@@ -164,6 +164,17 @@ def test_a_pen_that_is_held_down_draws_nothing_more_once_the_round_is_over(visit
     page.wait_for_timeout(100)
     assert ink(page) == drawn > 0
     page.mouse.up()
+
+
+@pytest.mark.parametrize("width", [390, 360, 320])
+def test_the_sheet_stays_where_it_is_while_the_clock_runs(visit: Callable[..., Any], width: int) -> None:
+    page = visit(**{**PHONE, "width": width}, path="#/pictionary", locale="fr-FR")
+    begin(page, "Infini")
+    tops = page.evaluate(TOPS, ["10", "9", "0", "12,3\u00a0s"])
+    press(page, "Passer")
+    over(page)
+    assert tops == page.evaluate(TOPS, ["", "12,3\u00a0s"])
+    assert len(tops) == 1
 
 
 @pytest.mark.slow
