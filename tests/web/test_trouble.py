@@ -13,7 +13,7 @@ from inksight.settings import ServeSettings
 from tests.serving.conftest import running
 from tests.web import test_eye
 from tests.web.test_classify import ColoursClassifier, chosen, photo
-from tests.web.test_draw import LEFT, ink, stroke
+from tests.web.test_draw import LEFT, ink, place, stroke
 from tests.web.test_pictionary import begin, draw, expect, over, press
 from tests.web.test_race import names, open_room
 
@@ -29,7 +29,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     wrong: list[str] = []
 
     def opened(address: str, **options: Any) -> Any:
-        contexts.append(browser.new_context(locale="en-GB", **options))
+        contexts.append(browser.new_context(**{"locale": "en-GB", **options}))
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(address)
@@ -190,6 +190,33 @@ def test_a_server_that_says_nothing_counts_as_away(open_page: Callable[..., Any]
     expect(page.locator("#colophon")).to_contain_text(OFFLINE, timeout=30_000)
     page.unroute("**/v1/predict")
     expect(page.locator(".verdict .word")).to_have_text("left", timeout=15_000)
+
+
+@pytest.mark.parametrize(
+    ("locale", "said"),
+    [
+        ("en-GB", ["I am watching the pen.", "The server does not answer.", "Draw on: I am trying again …"]),
+        ("fr-FR", ["Je regarde la plume.", "Le serveur ne répond pas.", "Continuez\u00a0: nouvel essai…"]),
+    ],
+)
+def test_who_draws_is_told_where_the_guess_stands(
+    open_page: Callable[..., Any], address: str, locale: str, said: list[str]
+) -> None:
+    page = open_page(address, locale=locale, viewport={"width": 320, "height": 568})
+    word, detail = page.locator(".verdict .word"), page.locator(".verdict .share")
+    expect(word).to_have_text(said[0])
+    sheet = place(page, 0, 0)
+    page.route("**/v1/predict", lambda route: route.abort())
+    stroke(page, *LEFT)
+    expect(word).to_have_text(said[1])
+    expect(detail).to_have_text(said[2])
+    assert place(page, 0, 0) == sheet
+    page.keyboard.press("Delete")
+    expect(word).to_have_text(said[0])
+    stroke(page, *LEFT)
+    expect(word).to_have_text(said[1])
+    page.unroute("**/v1/predict")
+    expect(word).to_have_text("left")
 
 
 def test_a_link_to_a_race_waits_for_the_server(open_page: Callable[..., Any], address: str) -> None:

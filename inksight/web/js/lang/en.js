@@ -27,6 +27,7 @@ export default {
     "draw.unsure": "I am not sure … maybe",
     "draw.blank": "I am watching the pen.",
     "draw.blank.detail": "My guesses appear here.",
+    "draw.away.detail": "Draw on: I am trying again …",
     "draw.others": "Could also be",
     "draw.right": "That’s right",
     "draw.other": "It is a …",

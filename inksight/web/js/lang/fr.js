@@ -29,6 +29,7 @@ export default {
     "draw.unsure": "Je ne suis pas sûr… peut-être",
     "draw.blank": "Je regarde la plume.",
     "draw.blank.detail": "Mes idées s’écrivent ici.",
+    "draw.away.detail": "Continuez : nouvel essai…",
     "draw.others": "Ou peut-être",
     "draw.right": "C’est ça",
     "draw.other": "C’est un(e)…",

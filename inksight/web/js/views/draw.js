@@ -17,6 +17,7 @@ let kept = null; // the drawing, for whoever looks at another view and comes bac
 
 export function mount(root, { notice, status }) {
   let answer = null;
+  let away = false; // the server, when it was last asked
   let model = null; // its name; until it is known, the server's first one answers
   let classes = [];
   let gone = false;
@@ -53,7 +54,7 @@ export function mount(root, { notice, status }) {
 
   function show() {
     const blank = sheet.strokes.length === 0;
-    const judged = !blank && answer !== null;
+    const judged = !blank && !away && answer !== null;
     section.classList.toggle("blank", blank);
     section.classList.toggle("waiting", !judged);
     section.classList.toggle("unsure", judged && answer.unsure);
@@ -62,8 +63,8 @@ export function mount(root, { notice, status }) {
     feedback.enable(judged);
     const [best, ...rest] = judged ? answer.predictions : [];
     overline.textContent = judged ? t(answer.unsure ? "draw.unsure" : "draw.see") : "";
-    word.textContent = judged ? label(best.label) : t("draw.blank");
-    share.textContent = judged ? percent(best.probability) : t("draw.blank.detail");
+    word.textContent = judged ? label(best.label) : t(away ? "status.away" : "draw.blank");
+    share.textContent = judged ? percent(best.probability) : t(away ? "draw.away.detail" : "draw.blank.detail");
     verdict.underline(judged ? best.probability : 0);
     guesses.show(rest);
   }
@@ -81,13 +82,17 @@ export function mount(root, { notice, status }) {
   const guesser = new Guesser({
     onanswer(found) {
       answer = found;
+      away = false;
       status({ ms: found.ms, by: found.model.name, version: found.model.version });
       show();
       announce();
     },
     onerror(error) {
-      if (error.status === 0) status({ offline: true });
-      else if (error.status !== 503) notice(reason(error), "bad");
+      if (error.status === 0) {
+        away = true;
+        status({ offline: true });
+        show(); // where one looks for the guess: the foot of the page may be out of sight
+      } else if (error.status !== 503) notice(reason(error), "bad");
     },
   }, (strokes) => post("v1/predict", { strokes, top: 5, ...(model && { model }) }));
 
@@ -97,6 +102,7 @@ export function mount(root, { notice, status }) {
     if (strokes.length === 0) {
       guesser.forget();
       answer = null;
+      away = false;
       spoken.textContent = "";
     } else guesser.ask(strokes);
     if (strokes.length === 0 || section.classList.contains("blank")) show();
