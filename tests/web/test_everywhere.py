@@ -70,11 +70,20 @@ def test_only_the_store_touches_storage() -> None:
     assert users == ["theme.js"], "it runs before modules do, and catches"
 
 
-@pytest.mark.parametrize("view", ["pictionary", "eye"])
-def test_the_rules_on_a_sheet_are_centred(visit: Callable[..., Any], view: str) -> None:
-    page = visit(path=f"#/{view}")
+@pytest.mark.parametrize("view", ["pictionary", "eye", "race"])
+def test_the_rules_are_on_the_middle_of_the_sheet(visit: Callable[..., Any], view: str) -> None:
+    page = visit(path=f"#/{view}", locale="fr-FR")
     aligned = "(lines) => lines.map((line) => getComputedStyle(line).textAlign)"
     assert set(page.locator(".cover p").evaluate_all(aligned)) == {"center"}
+    for width, height in [(1440, 900), (844, 390), (568, 320), (390, 664), (360, 225), (320, 568)]:
+        page.set_viewport_size({"width": width, "height": height})
+        sheet, first, last = (
+            page.locator(at).bounding_box() for at in (".cover", ".cover p:first-child", ".cover p:last-child")
+        )
+        above = first["y"] - sheet["y"]
+        below = sheet["y"] + sheet["height"] - last["y"] - last["height"]
+        assert above == pytest.approx(below, abs=1)
+        assert above > 10
 
 
 def test_french_punctuation_is_not_torn_from_its_word() -> None:
