@@ -109,6 +109,8 @@ def test_a_photo_is_made_small_judged_and_explained(visit: Callable[..., Any]) -
         assert sent.size == (768, 1024), "upright, and no side above 1024"
     assert body["model"] == "colours"
     expect(page.locator(".looked .stamp img")).to_be_visible()
+    stamp = page.locator(".looked .stamp").bounding_box()
+    assert stamp["width"] % 10 == stamp["height"] % 10 == 0, "whole holes on all sides"
     expect(page.locator(".looked figcaption")).to_contain_text("red is what spoke")
     assert page.locator(".guesses li:not(.empty)").count() == 2
     with page.expect_response("**/v1/feedback") as told:
