@@ -177,6 +177,32 @@ def test_the_sheet_stays_where_it_is_while_the_clock_runs(visit: Callable[..., A
     assert len(tops) == 1
 
 
+def test_the_newest_guess_is_seen_on_a_phone(visit: Callable[..., Any]) -> None:
+    page = visit(**PHONE, path="#/pictionary", locale="fr-FR")
+    word = begin(page, "Commencer")
+    seen = {"label": "", "probability": 0.5}
+
+    def answer(route: Any) -> None:
+        ends = {"state": "won", "took": 3.1, "points": 80} if seen["label"] == word else {"state": "open", "left": 10}
+        route.fulfill(json={"unsure": False, "predictions": [seen], "standing": None, **ends})
+
+    page.route("**/guess", answer)
+    murmur = page.locator(".murmur")
+    words = {"hot air balloon": "montgolfière", "birthday cake": "gâteau d’anniversaire", "eyeglasses": "lunettes"}
+    for seen["label"], newest in [*words.items(), ("hot air balloon", "montgolfière")]:
+        draw(page, "top")
+        expect(murmur.locator("span")).to_have_text(f"{newest}\u00a0?")
+        assert murmur.evaluate("(line) => line.scrollWidth <= line.clientWidth"), newest
+        told = murmur.inner_text().removesuffix("\u00a0?")
+        assert told.count(newest) == 1, "what was crossed out is not repeated"
+    seen["label"] = word
+    draw(page, "top")
+    over(page)
+    expect(murmur.locator("strong")).to_have_text(f"{word}\u00a0!")
+    assert murmur.evaluate("(line) => line.scrollWidth <= line.clientWidth")
+    assert murmur.locator("s").count() > 0, "as many of the others as there is room for"
+
+
 @pytest.mark.slow
 def test_the_round_ends_when_the_time_is_up(visit: Callable[..., Any]) -> None:
     page = visit(path="#/pictionary")

@@ -140,7 +140,7 @@ export function mount(root, { notice, status, again }) {
     const [best] = answer.predictions;
     if (infinite()) sure(answer.predictions.find((guess) => guess.label === round.word)?.probability ?? 0);
     if (answer.unsure || round.seen.at(-1) === best.label) return;
-    round.seen.push(best.label);
+    round.seen = [...round.seen.filter((name) => name !== best.label), best.label];
     const text = t("pictionary.see", { label: label(best.label) });
     mutter();
     spoken.textContent = text;
@@ -157,6 +157,8 @@ export function mount(root, { notice, status, again }) {
       return [shown, " "];
     });
     murmur.replaceChildren(...crossed, ...(last === null ? [] : [h("strong", {}, t("game.got", { label: label(last) }))]));
+    // On a phone it has one line: the newest word is to be seen, so the oldest go.
+    while (murmur.scrollWidth > murmur.clientWidth && murmur.children.length > 1) murmur.firstElementChild.remove();
   }
 
   function over(answer) {
