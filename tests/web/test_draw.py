@@ -74,6 +74,13 @@ TOPS = """(shares) => import("/web/js/i18n.js").then(({ LANGUAGES }) => {
   return [...new Set(words.flatMap((name) => shares.map((beside) => top(name, beside))))];
 })"""
 
+# Which of these names are cut among the guesses.
+CUT = """(names) => names.filter((name) => {
+  const shown = document.querySelector(".guesses .name");
+  shown.textContent = name;
+  return shown.scrollWidth > shown.clientWidth;
+})"""
+
 
 LEFT = ((0.2, 0.15), (0.22, 0.5), (0.2, 0.85), (0.24, 0.5), (0.2, 0.2), (0.8, 0.5))
 
@@ -292,6 +299,7 @@ def test_the_sheet_stays_where_it_is_whatever_is_seen(visit: Callable[..., Any],
         guessed(page, "left")
         assert place(page, 0, 0) == blank
         assert page.evaluate(TOPS, ["1%", "100\u202f%"]) == [blank[1]]
+        assert page.evaluate(CUT, ["The Eiffel Tower", "visage souriant", "bonhomme de neige"]) == []
         page.locator("canvas.ink").press("Delete")
 
 
