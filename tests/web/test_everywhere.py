@@ -99,6 +99,8 @@ def test_french_punctuation_is_not_torn_from_its_word() -> None:
 )
 def test_every_view_reads_well(visit: Callable[..., Any], scheme: str, locale: str, size: dict[str, Any]) -> None:
     page = visit(color_scheme=scheme, locale=locale, **size)
+    preferences = page.locator(".preferences").bounding_box()
+    assert preferences["y"] < page.locator(".brand").bounding_box()["y"] + 20, "beside the name"
     for view in VIEWS:
         page.goto(page.url.partition("#")[0] + f"#/{view}")
         page.wait_for_selector(f"main[data-view={view}] section")
