@@ -66,6 +66,14 @@ def test_a_game_to_the_verdict(visit: Callable[..., Any], size: dict[str, Any], 
     expect(page.locator(".board .who").first).to_have_text("Ada")
 
 
+def test_the_clock_is_in_sight_when_a_game_begins(visit: Callable[..., Any]) -> None:
+    page = visit(path="#/eye", locale="fr-FR", **{**PHONE, "width": 320, "height": 568})
+    press(page, "Commencer")
+    expect(page.locator(".eye.playing")).to_be_visible()
+    expect(page.locator(".verdict .share")).to_be_in_viewport(ratio=1)
+    expect(page.locator(".choices button").last).to_be_in_viewport(ratio=1)
+
+
 @pytest.mark.parametrize("lie", ["machine", "salt"])
 def test_an_answer_that_was_changed_breaks_the_seal(visit: Callable[..., Any], lie: str) -> None:
     page = visit(path="#/eye")

@@ -81,6 +81,7 @@ export function mount(root, { notice, status, again }) {
     proof.replaceChildren(t("eye.bound"), " ", h("code", {}, asked.commitment));
     choices.replaceChildren(...asked.options.map((name, index) => button("plain-button", `${index + 1} · ${label(name)}`, () => answer(name))));
     choices.firstElementChild.focus({ preventScroll: true });
+    verdict.element.scrollIntoView({ block: "nearest" }); // the clock: "Start" is below the sheet on a small phone
     showScores();
     clock.start(asked.seconds);
   }
