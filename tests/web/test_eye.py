@@ -32,6 +32,17 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url + "/"
 
 
+# How far the text of an answer is from its button's edges, and how many lines it has.
+ANSWER = """(button, name) => {
+  button.textContent = `1 · ${name}`;
+  const text = document.createRange();
+  text.selectNodeContents(button);
+  const [inner, outer] = [text.getBoundingClientRect(), button.getBoundingClientRect()];
+  const tops = new Set([...text.getClientRects()].map(({ top }) => top));
+  return [inner.left - outer.left, outer.right - inner.right, tops.size];
+}"""
+
+
 @pytest.mark.parametrize(("size", "scheme"), [({"width": 1280, "height": 800}, "light"), (PHONE, "dark")])
 def test_a_game_to_the_verdict(visit: Callable[..., Any], size: dict[str, Any], scheme: str) -> None:
     page = visit(path="#/eye", color_scheme=scheme, **size)
@@ -72,6 +83,13 @@ def test_the_clock_is_in_sight_when_a_game_begins(visit: Callable[..., Any]) -> 
     expect(page.locator(".eye.playing")).to_be_visible()
     expect(page.locator(".verdict .share")).to_be_in_viewport(ratio=1)
     expect(page.locator(".choices button").last).to_be_in_viewport(ratio=1)
+    # All lines begin at the same edge; a word without a place to break does not widen its column.
+    for name, lines in [("pissenlit", 1), ("télécommande", 2), ("visage souriant", 2), ("rhinoceros" * 3, 4)]:
+        left, right, rows = page.locator(".choices button").first.evaluate(ANSWER, name)
+        assert left == 10, name
+        assert right >= 10, name
+        assert rows <= lines, name
+    assert page.evaluate("document.documentElement.scrollWidth <= screen.width")
 
 
 @pytest.mark.parametrize("lie", ["machine", "salt"])
