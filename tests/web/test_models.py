@@ -224,6 +224,14 @@ def test_a_model_from_a_folder_has_no_versions(browser: Any, served: tuple[str, 
     page.context.close()
 
 
+LINES = """(cell, name) => {
+  cell.textContent = name;
+  const text = document.createRange();
+  text.selectNodeContents(cell);
+  return text.getClientRects().length;
+}"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [{"width": 1280, "height": 800}, PHONE, {"width": 320, "height": 568}])
 def test_it_reads_well_everywhere(
@@ -238,3 +246,7 @@ def test_it_reads_well_everywhere(
     assert page.evaluate(CONTRASTS) == []
     assert page.evaluate("document.documentElement.scrollWidth <= screen.width")
     page.screenshot(path=tmp_path / "models.png", full_page=True)
+    for name in ("grenouille", "télécommande"):
+        lines = page.locator(".classes tbody th").first.evaluate(LINES, name)
+        assert lines == 1, "no word is broken in the middle"
+    assert page.evaluate("document.documentElement.scrollWidth <= screen.width")
