@@ -97,6 +97,7 @@ def test_the_record_of_a_model(visit: Callable[..., Any]) -> None:
     )
     assert page.locator(".classes tbody tr").count() == len(CLASSES)
     expect(page.locator(".classes tbody th").first).to_have_text(told["worst_class"]["class"])
+    expect(page.locator(".record")).to_contain_text("the stronger the colour, the more often")
 
 
 def test_many_classes_stay_readable(visit: Callable[..., Any]) -> None:
@@ -142,6 +143,8 @@ def test_what_the_program_noted_is_said_in_french(visit: Callable[..., Any], ser
     page = visit(path="#/models", locale="fr-FR")
     page.locator(".gate input").fill(served[1])
     page.keyboard.press("Enter")
+    # Not darker: at night it is the light ones.
+    expect(page.locator(".record")).to_contain_text("plus la teinte est forte, plus c’est fréquent")
     versions = page.locator(".version-list .small-print")
     expect(versions.first).to_contain_text("réentraînée à partir de doodle:1, sur 40 corrections")
     expect(versions.last).to_contain_text("by Ada, with care")

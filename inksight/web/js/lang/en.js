@@ -170,7 +170,7 @@ export default {
     "models.unmeasured": "not measured",
     "models.unmeasured.how": "This version was never measured; “inksight evaluate” does that.",
     "models.confusion": "What it takes for what",
-    "models.matrix.how": "A row for what it was, a column for what the model said; the darker, the more often. Mistakes are red.",
+    "models.matrix.how": "A row for what it was, a column for what the model said; the stronger the colour, the more often. Mistakes are red.",
     "models.matrix.picture": "Confusion matrix of {count} classes; the worst confusions are listed below.",
     "models.no.matrix": "This version was saved before confusions were kept. Versions trained from now on carry them.",
     "models.no.errors": "Not one mistake on these pictures.",

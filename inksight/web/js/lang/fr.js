@@ -172,7 +172,7 @@ export default {
     "models.unmeasured": "non mesurée",
     "models.unmeasured.how": "Cette version n’a jamais été mesurée ; « inksight evaluate » le fait.",
     "models.confusion": "Ce qu’il prend pour quoi",
-    "models.matrix.how": "Une ligne pour ce que c’était, une colonne pour ce que le modèle a dit ; plus c’est foncé, plus c’est fréquent. Les erreurs sont en rouge.",
+    "models.matrix.how": "Une ligne pour ce que c’était, une colonne pour ce que le modèle a dit ; plus la teinte est forte, plus c’est fréquent. Les erreurs sont en rouge.",
     "models.matrix.picture": "Matrice de confusion de {count} classes ; les pires confusions sont listées dessous.",
     "models.no.matrix": "Cette version date d’avant la conservation des confusions. Celles entraînées désormais les portent.",
     "models.no.errors": "Aucune erreur sur ces images.",
