@@ -112,6 +112,9 @@ def test_every_view_reads_well(visit: Callable[..., Any], scheme: str, locale: s
             r"/^(view|draw|game|board|review|models|classify|camera|eye|race|pick|status)\./.test(word))"
         )
         assert not raw, f"{view} shows keys instead of texts"
+        if view == "models":
+            expect(page.locator(".headline .word")).to_be_visible()
+            expect(page.locator(".tabs")).to_be_hidden()  # there is one model to choose from
         current = page.locator("#views [aria-current]").bounding_box()
         assert 0 <= current["x"] <= current["x"] + current["width"] <= size["width"], (
             f"{view}: not in sight in the menu"
