@@ -106,6 +106,9 @@ def test_many_classes_stay_readable(visit: Callable[..., Any]) -> None:
     inked = """() => { const c = document.querySelector(".matrix-picture");
       return c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some((v, i) => i % 4 === 3 && v > 0); }"""
     expect(page.locator(".matrix-picture")).to_be_visible()
+    page.reload()
+    expect(page.locator(".headline .word")).to_have_text("many-40")
+    expect(page.locator(".matrix-picture")).to_be_visible()
     page.wait_for_timeout(200)
     assert page.evaluate(inked)
     press(page, "many-345")

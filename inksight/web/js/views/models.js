@@ -81,7 +81,10 @@ export function mount(root, { notice }) {
     if (gone) return;
     tabs.hidden = models.length < 2;
     // A press does not wait for the record: while the server is away, the same tab may be pressed again.
-    tabs.replaceChildren(...models.map(({ name: its }) => button("quiet", its, () => { open(its); })));
+    tabs.replaceChildren(...models.map(({ name: its }) => button("quiet", its, () => {
+      history.replaceState(null, "", `#/models/${encodeURIComponent(its)}`); // so that the page, loaded again, shows it
+      open(its);
+    })));
     const asked = decodeURIComponent(location.hash.split("/")[2] ?? "");
     await open((models.find((model) => model.name === asked) ?? models[0]).name);
   }
