@@ -186,6 +186,16 @@ def history(store: Store, name: str) -> list[PastMove]:
     ]
 
 
+def rollback_targets(store: Store, name: str) -> dict[str, int]:
+    """Return the number that a rollback of each alias would go to; those that cannot go back are left out."""
+    with store.database.read() as session:
+        rows = {
+            alias: previous_target(session, name, alias)
+            for alias in session.scalars(select(Alias.alias).where(Alias.model == name))
+        }
+    return {alias: row.number for alias, row in rows.items() if row is not None and row.number is not None}
+
+
 def previous_target(session: Session, name: str, alias: str) -> VersionRow | None:
     """Return the version that a rollback of the alias would go to.
 

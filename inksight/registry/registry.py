@@ -79,6 +79,10 @@ class Registry(Store):
         """Point an alias back at the version before, or at number `to`; see aliases.rollback."""
         return aliases.rollback(self, name, alias=alias, to=to, note=note)
 
+    def rollback_targets(self, name: str) -> dict[str, int]:
+        """Return the number that a rollback of each alias would go to, where there is one."""
+        return aliases.rollback_targets(self, name)
+
     def history(self, name: str) -> list[aliases.PastMove]:
         """Return all moves of a model's aliases, newest first."""
         return aliases.history(self, name)

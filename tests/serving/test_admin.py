@@ -113,10 +113,13 @@ def test_promote_and_roll_back(two_versions: registry.Registry) -> None:
         assert ask(client)["model"] == {"name": "doodle", "version": "1"}
         listed = client.get("/v1/models/doodle/aliases", headers=headers).json()
         assert listed["aliases"] == {"champion": 1}
+        assert listed["rollbacks"] == {}
         assert [(version["version"], version["live"]) for version in listed["versions"]] == [(2, False), (1, True)]
         moved = client.post("/v1/models/doodle/aliases", headers=headers, json={"version": 2, "force": True}).json()
         assert (moved["live"], moved["previous"]) == ("2", 1)
         assert ask(client)["model"]["version"] == "2"
+        listed = client.get("/v1/models/doodle/aliases", headers=headers).json()
+        assert listed["rollbacks"] == {"champion": 1}
         back = client.post("/v1/models/doodle/aliases", headers=headers, json={"action": "rollback"}).json()
         assert back["live"] == "1"
         assert ask(client)["model"]["version"] == "1"

@@ -64,6 +64,7 @@ class AliasesResponse(Shape):
 
     name: str
     aliases: dict[str, int]
+    rollbacks: dict[str, int] = Field(description="Where a rollback of an alias would go, if it can go back.")
     versions: list[VersionSummary]
     moves: list[PastMove]
 
@@ -120,6 +121,7 @@ def aliases(request: Request, name: str, holder: Models) -> AliasesResponse:
     return AliasesResponse(
         name=name,
         aliases={alias: version.number for version in found for alias in version.aliases},
+        rollbacks=registry.rollback_targets(name),
         versions=[VersionSummary(**_summary(shared, version)) for version in found],
         moves=[
             PastMove(

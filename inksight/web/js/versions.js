@@ -17,6 +17,7 @@ export function versionsPart({ model, onlook, onmoved, notice }) {
   const element = h("div", { class: "versions" });
   const path = `v1/models/${encodeURIComponent(model)}`;
   let alias = "champion";
+  let looked = null; // the number of the version that is shown, where it is not the one that answers
 
   function ask(error = null) {
     const gate = makeGate({ title: t("models.versions"), text: t("models.gate"), scope: "models", error, onopen: open });
@@ -42,10 +43,12 @@ export function versionsPart({ model, onlook, onmoved, notice }) {
     picker.value = alias;
     const picking = document.activeElement?.id === picker.id;
     const at = found.aliases[alias];
+    const back = found.rollbacks[alias];
     element.replaceChildren(...[
       h("h2", { class: "overline" }, t("models.versions")),
       h("p", { class: "moving" }, h("label", { for: "alias" }, t("models.alias")), picker,
-        button("plain-button small", t("models.rollback"), () => move({ action: "rollback", alias }), { disabled: at === undefined })),
+        button("plain-button small", back ? t("models.rollback.to", { version: back }) : t("models.rollback"),
+          () => move({ action: "rollback", alias }), { disabled: !back })),
       outcome,
       h("ol", { class: "version-list" }, found.versions.map((version) => item(version, at))),
       found.moves.length > 0 && h("h3", { class: "overline" }, t("models.moves")),
@@ -58,20 +61,23 @@ export function versionsPart({ model, onlook, onmoved, notice }) {
 
   function item(version, at) {
     const interval = version.accuracy_interval;
-    return h("li", { class: version.version === at ? "now" : "" },
+    const shown = looked === null ? version.live : version.version === looked;
+    return h("li", { class: version.version === at ? "now" : "", "aria-current": shown && "true" },
       h("p", { class: "which-one" }, h("strong", {}, t("models.version", { version: version.version })),
         version.aliases.map((name) => h("span", { class: "seal" }, name)), version.live && h("span", { class: "seal live" }, t("models.live"))),
       h("p", { class: "small-print" }, date(version.created_at), " · ",
         version.accuracy === null ? t("models.unmeasured") : `${percent(version.accuracy, 1)}${interval ? ` (${percent(interval[0], 1)} – ${percent(interval[1], 1)})` : ""}`,
         " · ", t("models.megabytes", { size: number(version.bytes / 1e6, 2) }), version.note && ` · ${noteText(version)}`),
-      h("p", { class: "acts" }, button("quiet", t("models.look"), () => look(version.version), { "aria-label": `${t("models.look")}: ${version.version}` }),
+      h("p", { class: "acts" }, button("quiet", t("models.look"), ({ target }) => look(version.version, target.closest("li")), { "aria-label": `${t("models.look")}: ${version.version}` }),
         button("plain-button small", t("models.promote"), () => move({ action: "promote", alias, version: version.version }),
           { disabled: version.version === at, "aria-label": `${t("models.promote")}: ${version.version}` })));
   }
 
-  async function look(version) {
+  async function look(version, row) {
     try {
       onlook(await admin.get(`${path}/versions/${version}`));
+      looked = version;
+      for (const other of row.parentElement.children) other.ariaCurrent = other === row ? "true" : null;
     } catch (error) {
       failed(error);
     }
@@ -81,6 +87,7 @@ export function versionsPart({ model, onlook, onmoved, notice }) {
     try {
       const done = await admin.post(`${path}/aliases`, wish);
       onmoved();
+      looked = null;
       await open(done.gates.length ? judged(t("models.moved.now", { alias: wish.alias, version: done.version }), done.gates, "passed")
         : h("p", { role: "status" }, t("models.moved.now", { alias: wish.alias, version: done.version })));
     } catch (error) {

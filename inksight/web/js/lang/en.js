@@ -186,6 +186,7 @@ export default {
     "models.unregistered": "This model is served from a folder, not from the registry: it has no other versions.",
     "models.alias": "Alias",
     "models.rollback": "Roll back",
+    "models.rollback.to": "Roll back to version {version}",
     "models.promote": "Promote",
     "models.force": "Promote all the same",
     "models.look": "Look at it",

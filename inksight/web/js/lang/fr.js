@@ -188,6 +188,7 @@ export default {
     "models.unregistered": "Ce modèle vient d’un dossier, pas du registre : il n’a pas d’autres versions.",
     "models.alias": "Alias",
     "models.rollback": "Revenir en arrière",
+    "models.rollback.to": "Revenir à la version {version}",
     "models.promote": "Promouvoir",
     "models.force": "Promouvoir quand même",
     "models.look": "Regarder",
