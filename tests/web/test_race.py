@@ -221,3 +221,10 @@ def test_every_stage_is_readable_and_fits(visit: Callable[..., Any], scheme: str
     draw(ada, ada.locator(".verdict .word").inner_text())
     expect(ada.locator(".game.won")).to_be_visible()
     check()
+    ada.locator(".mark").evaluate("(mark) => { mark.textContent = 'A player with a long wins'; }")
+    ada.locator(".notes").last.evaluate("(notes) => { notes.textContent = 'begins the rounds, away'; }")
+    cut = "(texts) => texts.filter((text) => text.scrollWidth > text.clientWidth).map((text) => text.textContent)"
+    assert ada.locator(".mark, .players p").evaluate_all(cut) == []
+    mark, sheet = ada.locator(".mark").bounding_box(), ada.locator(".paper").bounding_box()
+    assert sheet["x"] < mark["x"]
+    assert mark["x"] + mark["width"] < sheet["x"] + sheet["width"]
