@@ -228,6 +228,20 @@ def test_infinite_has_no_clock_and_tells_what_it_keeps(visit: Callable[..., Any]
     assert page.locator(".honours").count() == 0
 
 
+@pytest.mark.parametrize("drawn", [False, True])
+def test_infinite_that_ends_in_the_first_word_shows_what_was_drawn(visit: Callable[..., Any], *, drawn: bool) -> None:
+    page = visit(path="#/pictionary")
+    word = begin(page, "Infinite")
+    if drawn:
+        wrong = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}[word]
+        draw(page, wrong)
+        expect(page.locator(".murmur span")).to_have_text(f"{wrong}?")
+    press(page, "That’s enough")
+    expect(page.locator(".finale h1")).to_have_text("Thank you")
+    assert page.locator(".papers li").all_inner_texts() == ([f"{word}\nI saw: {wrong}"] if drawn else [])
+    assert page.get_by_role("button", name="Draw again before my eyes").count() == drawn
+
+
 def test_leaving_in_the_middle_leaves_nothing_running(visit: Callable[..., Any]) -> None:
     page = visit(path="#/pictionary")
     begin(page, "Start")

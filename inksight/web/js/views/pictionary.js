@@ -192,6 +192,8 @@ export function mount(root, { notice, status, again }) {
   async function stop() {
     clock.stop();
     guesser.forget();
+    // What is on the sheet in the middle of a round was drawn too.
+    if (round && pad.sheet.strokes.length) played.push({ word: round.word, strokes: copy(pad.sheet.strokes), won: false, took: null, guess: round.seen.at(-1) });
     round = null;
     game = await post(`v1/games/${game.id}/end`, {}).catch(() => game);
     if (!gone) finale();
@@ -232,7 +234,7 @@ export function mount(root, { notice, status, again }) {
     section.replaceWith(h("section", { class: "finale" }, headline.element,
       h("ol", { class: "papers" }, papers.map(({ element }) => element)),
       h("div", { class: "feedback" }, button("plain-button", t("pictionary.again"), again, { image: "pencil" }),
-        button("plain-button", t("pictionary.replay"), () => play(true), { image: "again" })),
+        played.length > 0 && button("plain-button", t("pictionary.replay"), () => play(true), { image: "again" })),
       infinite() ? null : h("div", { class: "honours" }, nameForm(game.id, { onentered() { entered = true; board.refresh(); }, notice }), board.element)));
     headline.title.focus({ preventScroll: true });
     play(false);
