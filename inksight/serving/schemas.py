@@ -85,6 +85,7 @@ class ModelSummary(Shape):
     classes: int
     input_shape: list[int]
     default: bool
+    registered: bool = Field(description="Whether the registry keeps it, and so its other versions.")
     since: str
     model_ms: float = Field(description="Milliseconds that one image took in the self-test.")
 

@@ -53,6 +53,7 @@ def _summary(model: LiveModel, *, default: bool) -> dict[str, Any]:
         "classes": len(model.classes),
         "input_shape": list(model.input_shape),
         "default": default,
+        "registered": model.release is not None,
         "since": model.since.isoformat(timespec="seconds"),
         "model_ms": round(model.seconds * 1000, 3),
     }

@@ -35,7 +35,6 @@ export function versionsPart({ model, onlook, onmoved, notice }) {
     try {
       found = await admin.get(`${path}/aliases`);
     } catch (error) {
-      if (error.status === 404) return element.replaceChildren(h("p", {}, t("models.unregistered")));
       return failed(error);
     }
     const names = [...new Set(["champion", "candidate", ...Object.keys(found.aliases)])];

@@ -29,12 +29,15 @@ export function mount(root, { notice }) {
     head.replaceChildren(h("h1", { class: "word" }, name));
     for (const part of [sheet, desk]) part.replaceChildren();
     const late = () => gone || mine !== turn;
+    let found;
     try {
-      await persist(refresh, { gone: late, failed: tell });
+      found = await persist(refresh, { gone: late, failed: tell });
     } catch (error) {
       return late() || tell(error);
     }
     if (late()) return;
+    // Without versions there is nothing for which to ask for a token.
+    if (!found.registered) return desk.replaceChildren(h("p", {}, t("models.unregistered")));
     desk.replaceChildren(versionsPart({ model: name, onlook: (version) => late() || show(version), notice,
       onmoved: () => refresh().catch((error) => gone || notice(reason(error), "bad")) }));
   }
@@ -43,6 +46,7 @@ export function mount(root, { notice }) {
     const asked = turn;
     const found = await get(`v1/models/${encodeURIComponent(name)}`);
     if (!gone && asked === turn) show({ ...found, live: true });
+    return found;
   }
 
   // Why there is no record; said once, however often it is asked for.
