@@ -220,6 +220,22 @@ def test_holding_the_space_bar_makes_one_stroke(visit: Callable[..., Any]) -> No
     assert len(strokes(page)) == 1
 
 
+def test_the_sheet_has_a_ring_for_whoever_uses_keys_and_for_nobody_else(visit: Callable[..., Any]) -> None:
+    page = visit()
+    sheet = page.locator("canvas.ink")
+    style = "(canvas) => getComputedStyle(canvas).outlineStyle"
+    stroke(page, *LEFT)
+    assert sheet.evaluate("(canvas) => document.activeElement === canvas")
+    assert sheet.evaluate(style) == "none"
+    page.keyboard.press("ArrowLeft")
+    assert sheet.evaluate(style) == "solid"
+    stroke(page, *LEFT)
+    assert sheet.evaluate(style) == "none"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Shift+Tab")
+    assert sheet.evaluate(style) == "solid"
+
+
 def test_drawing_by_keyboard(visit: Callable[..., Any]) -> None:
     page = visit()
     page.keyboard.press("Tab")

@@ -173,6 +173,17 @@ def test_the_alias_is_chosen_by_keyboard(visit: Callable[..., Any], served: tupl
         expect(page.get_by_label("Alias")).to_be_focused()
 
 
+def test_a_token_for_models_survives_a_look_at_the_reviews(browser: Any, served: tuple[str, str]) -> None:
+    page = browser.new_context(locale="en-GB").new_page()
+    page.goto(served[0] + "#/models")
+    enter(page, served[1])
+    page.get_by_role("link", name="Review").click()
+    expect(page.get_by_role("alert")).to_contain_text("review")
+    page.get_by_role("link", name="Models").click()
+    expect(page.locator(".version-list li").first).to_be_visible()
+    page.context.close()
+
+
 def test_gates_refuse_force_and_roll_back(browser: Any, served: tuple[str, str]) -> None:
     page = browser.new_context(locale="en-GB").new_page()
     page.goto(served[0] + "#/models")

@@ -122,7 +122,7 @@ def test_a_failed_retrain_says_so_in_french(
     press(page, f"Réentraîner {MODEL} avec 30 acceptés")
     told = page.locator(".retraining .outcome.failed")
     expect(told).to_contain_text("L’entraînement a échoué. Les images", timeout=60_000)
-    expect(told).to_contain_text("bars.h5")
+    expect(told).to_contain_text("'bars'")
     page.reload()
     expect(told).to_be_visible()
     press(page, "English")

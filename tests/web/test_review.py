@@ -247,19 +247,6 @@ def test_a_model_that_is_gone_can_be_relabelled_and_typing_decides_nothing(
     page.context.close()
 
 
-def test_a_token_for_reviews_survives_a_look_at_the_models(
-    browser: Any, address: str, service: Any, token: str, queue: list[int]
-) -> None:
-    page = browser.new_context(locale="en-GB").new_page()
-    page.goto(f"{address}#/review")
-    enter(page, token)
-    page.get_by_role("link", name="Models").click()
-    expect(page.get_by_role("alert")).to_contain_text("models")
-    page.get_by_role("link", name="Review").click()
-    expect(page.locator(".claims dd").first).to_contain_text("left")
-    page.context.close()
-
-
 def test_what_a_chat_adds_to_a_token_is_no_part_of_it(visit: Callable[..., Any], token: str, queue: list[int]) -> None:
     page = visit(path="#/review")
     enter(page, f"“{token[:6]}\u200b{token[6:]}”\u00a0")
@@ -269,12 +256,11 @@ def test_what_a_chat_adds_to_a_token_is_no_part_of_it(visit: Callable[..., Any],
     ("locale", "field", "said"),
     [("en-GB", "Admin token", "This token is not valid here."), ("fr-FR", "Jeton", "Ce jeton n’est pas valable ici.")],
 )
-@pytest.mark.parametrize("view", ["review", "models"])
 def test_a_wrong_token_is_refused_and_forgotten(
-    browser: Any, address: str, token: str, view: str, locale: str, field: str, said: str
+    browser: Any, address: str, token: str, locale: str, field: str, said: str
 ) -> None:
     page = browser.new_context(locale=locale).new_page()
-    page.goto(f"{address}#/{view}")
+    page.goto(f"{address}#/review")
     page.get_by_label(field).fill("ink_nonsense")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_contain_text(said)

@@ -49,7 +49,7 @@ export class Sheet {
     on("lostpointercapture", (event) => this.#up(event));
     on("contextmenu", (event) => event.preventDefault());
     on("keydown", (event) => this.#key(event));
-    on("blur", () => this.#hideCursor());
+    on("blur", () => { this.#canvas.classList.remove("pointed"); this.#hideCursor(); });
     addEventListener("inksight:theme", () => this.#redraw(), { signal: this.#abort.signal });
     this.#observer = new ResizeObserver(() => this.#resize());
     this.#observer.observe(canvas);
@@ -145,7 +145,9 @@ export class Sheet {
     if (this.#pointer !== null) return;
     this.#touching = touch;
     event.preventDefault();
-    this.#canvas.focus({ preventScroll: true }); // which went with the default: keys are for the sheet now
+    // Which went with the default: keys are for the sheet now. But whoever points needs no ring to see where.
+    this.#canvas.classList.add("pointed");
+    this.#canvas.focus({ preventScroll: true });
     this.#hideCursor();
     this.#canvas.setPointerCapture(event.pointerId);
     this.#pointer = event.pointerId;
@@ -222,6 +224,7 @@ export class Sheet {
     const move = moves[event.key];
     if (!move && event.key !== " " && event.key !== "Escape") return;
     event.preventDefault();
+    this.#canvas.classList.remove("pointed");
     if (event.key === " " && event.repeat) return;
     this.#cursor ??= { x: UNITS / 2, y: UNITS / 2, down: false };
     const cursor = this.#cursor;

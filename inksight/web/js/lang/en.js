@@ -137,6 +137,7 @@ export default {
     "classify.looking": "Let me see …",
     "classify.looking.back": "Finding out what mattered …",
     "classify.looked": "Where I looked: red is what spoke for my answer.",
+    "classify.slow": "This model is too slow to show here where it looked.",
     "classify.no.picture": "{name} is not a picture.",
     "classify.no.file": "That was not a file. Save the picture first, then drop it here.",
     "classify.large": "{name} is too large to open here (more than 100 MB).",

@@ -139,6 +139,7 @@ export default {
     "classify.looking": "Voyons voir…",
     "classify.looking.back": "Je cherche ce qui a compté…",
     "classify.looked": "Là où j’ai regardé : le rouge parlait pour ma réponse.",
+    "classify.slow": "Ce modèle est trop lent pour montrer ici où il a regardé.",
     "classify.no.picture": "{name} n’est pas une image.",
     "classify.no.file": "Ce n’était pas un fichier. Enregistrez d’abord l’image, puis déposez-la ici.",
     "classify.large": "{name} est trop gros pour être ouvert ici (plus de 100 Mo).",

@@ -123,7 +123,8 @@ export function mount(root, { notice, status }) {
       heat = found.picture;
     } catch (error) {
       if (asked !== question) return;
-      caption.textContent = reason(error);
+      // The picture was judged: nothing is wrong with it.
+      caption.textContent = error.status === 422 ? t("classify.slow") : reason(error);
     }
     show();
   }
