@@ -223,7 +223,7 @@ def test_a_lost_dataset_is_named(store: Registry, monkeypatch: pytest.MonkeyPatc
     path = base_file(store)
     hidden = path.rename(path.with_suffix(".away"))
     try:
-        with pytest.raises(UsageError, match=r"bars\.h5") as caught:
+        with pytest.raises(UsageError, match="trained on, 'bars', is not here") as caught:
             retrain(MODEL, SETTINGS, store=store)
         assert "--data" in caught.value.hint
         correct(store, rings(20, seed=1))
