@@ -24,7 +24,7 @@ from inksight.training.allocator import keep_freed_memory
 CASES = {
     "simple_cnn": ((28, 28), 128, 60),
     "sketchnet-m": ((28, 28), 128, 30),
-    "deep_v1": ((64, 64, 3), 32, 15),
+    "deep_v1": ((64, 64, 3), 32, 12),
     "transfer/efficientnet_lite0": ((224, 224, 3), 16, 6),
 }
 WARM_UP = 2
