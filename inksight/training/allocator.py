@@ -1,7 +1,7 @@
 """Memory that one training step frees is kept for the next.
 
 The C library gives large freed blocks back to the kernel at once, and the kernel has to zero their pages again in the
-next step, which frees and takes the same blocks: up to half of a step's time on a CPU (benchmarks/allocator.py).
+next step, which frees and takes the same blocks: up to a third of a step's time on a CPU (benchmarks/allocator.py).
 
 Not guaranteed: any effect where the C library is not glibc; nothing is done there.
 """

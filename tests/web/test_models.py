@@ -173,6 +173,20 @@ def test_the_alias_is_chosen_by_keyboard(visit: Callable[..., Any], served: tupl
         expect(page.get_by_label("Alias")).to_be_focused()
 
 
+def test_the_menu_and_back_lead_on_from_a_models_tab(visit: Callable[..., Any]) -> None:
+    page = visit(path="#/models")
+    word = page.locator(".headline .word")
+    expect(word).to_have_text("doodle")
+    place = page.evaluate("history.state.place")
+    press(page, "many-40")
+    expect(word).to_have_text("many-40")
+    assert page.evaluate("history.state.place") == place, "it is the same entry of the tab's history"
+    page.get_by_role("link", name="Models").click()
+    expect(word).to_have_text("doodle")
+    page.go_back()
+    expect(word).to_have_text("many-40")
+
+
 def test_a_token_for_models_survives_a_look_at_the_reviews(browser: Any, served: tuple[str, str]) -> None:
     page = browser.new_context(locale="en-GB").new_page()
     page.goto(served[0] + "#/models")

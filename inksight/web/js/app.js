@@ -9,8 +9,7 @@ import { views } from "./views/index.js";
 const main = document.getElementById("main");
 const root = document.documentElement;
 let leave = () => {};
-let shown = null; // the address of what is there
-let place = history.state?.place ?? 0; // of that address among those of this tab
+let place = history.state?.place ?? 0; // of what is shown among the addresses of this tab
 
 export function notice(text, kind = "good") {
   const note = h("p", { class: `notice ${kind}` }, text);
@@ -22,7 +21,6 @@ function show() {
   const wanted = location.hash.replace(/^#\/?/, "").split(/[/?]/)[0];
   const view = views.find(({ id }) => id === wanted) ?? views[0];
   leave();
-  shown = location.hash;
   history.replaceState({ place }, "");
   document.title = view.id === views[0].id ? "Inksight" : `${t(`view.${view.id}`)} · Inksight`;
   main.replaceChildren();
@@ -56,8 +54,8 @@ const mayEnd = (question) => !leave.playing?.() || confirm(t(question));
 
 // A link, or Back or Forward: whoever stays goes as far the other way.
 function go() {
-  if (location.hash === shown) return;
   const to = history.state?.place ?? place + 1;
+  if (to === place) return;
   if (!mayEnd("shell.leaves")) return history.go(place - to);
   place = to;
   show();

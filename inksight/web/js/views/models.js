@@ -86,7 +86,7 @@ export function mount(root, { notice }) {
     tabs.hidden = models.length < 2;
     // A press does not wait for the record: while the server is away, the same tab may be pressed again.
     tabs.replaceChildren(...models.map(({ name: its }) => button("quiet", its, () => {
-      history.replaceState(null, "", `#/models/${encodeURIComponent(its)}`); // so that the page, loaded again, shows it
+      history.replaceState(history.state, "", `#/models/${encodeURIComponent(its)}`); // so that the page, loaded again, shows it
       open(its);
     })));
     const asked = decodeURIComponent(location.hash.split("/")[2] ?? "");
