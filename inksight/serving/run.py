@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import os
 import socket
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import orjson
 import uvicorn
-from fastapi import FastAPI
-from uvicorn.supervisors import multiprocess
 
-from inksight.config import as_dict
 from inksight.data.ensure import find_dataset
 from inksight.errors import InksightError, UsageError
 from inksight.registry.database import parse_url
@@ -25,17 +16,13 @@ from inksight.serving import logs
 from inksight.serving.app import create_app
 from inksight.serving.live import LiveModels
 from inksight.serving.race import MESSAGE_BYTES
-from inksight.serving.services import Services, log_failure
+from inksight.serving.server import Server, rest_collector
+from inksight.serving.services import Services
 from inksight.serving.sources import load_model
 from inksight.serving.storage import Storage
+from inksight.serving.workers import run_workers
 from inksight.settings import ServeSettings
 from inksight.workspace import workspace
-
-_PLAN = "INKSIGHT_SERVING_PLAN"
-"""How a worker process learns what to serve: the settings and models as JSON."""
-
-LEAVE_SECONDS = 0.5
-"""How long clients that keep their connections may take to leave them."""
 
 
 def serve(models: Sequence[str], settings: ServeSettings, *, on_start: Callable[[str], Any] | None = None) -> None:
@@ -95,99 +82,7 @@ def serve(models: Sequence[str], settings: ServeSettings, *, on_start: Callable[
         tested.put(model)
     storage.close()
     started()
-    with tempfile.TemporaryDirectory(prefix="inksight-metrics-") as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        os.environ[_PLAN] = orjson.dumps({"settings": as_dict(settings), "models": list(models)}).decode()
-        config = uvicorn.Config(
-            "inksight.serving.run:worker_app",
-            factory=True,
-            workers=settings.workers,
-            # On a busy machine libraries and models take longer to load than the five seconds after which the
-            # supervisor would give up a worker's successor.
-            timeout_worker_healthcheck=60,
-            **options,
-        )
-        # The supervisor asks nobody which server its workers shall run.
-        multiprocess.Process = Worker  # type: ignore[misc]
-        multiprocess.Multiprocess(config, sockets=Listeners([listener])).run()
-
-
-class Server(uvicorn.Server):
-    """A server that at its end asks clients to leave, before it closes the connections that they keep.
-
-    Closed at once, a connection is reset where the next request is just under way on it.
-    """
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more, answer for a moment with `Connection: close`, then finish what is in flight."""
-        for server in self.servers:
-            server.close()
-        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
-        end = time.monotonic() + LEAVE_SECONDS
-        while self.server_state.connections and not self.force_exit and time.monotonic() < end:
-            await asyncio.sleep(0.02)
-        await super().shutdown(sockets)
-
-
-class Worker(multiprocess.Process):
-    """A worker process with that server."""
-
-    @property
-    def server(self) -> uvicorn.Server:
-        """The server, made when it is first asked for."""
-        if self._server is None:
-            self._server = Server(self.config)
-        return self._server
-
-
-class Listeners(list[socket.socket]):
-    """The sockets that a worker accepts from: the one that all share, and, made as it starts, one of its own.
-
-    Of connections that come together whoever wakes first takes all, and keeps them: half the time one of two workers
-    answered everything. Linux deals connections evenly to the sockets at a port; the shared one holds those that come
-    while no worker is there. A worker's own socket ends with it.
-    """
-
-    def __reduce__(self) -> tuple[Callable[[socket.socket], list[socket.socket]], tuple[socket.socket]]:
-        """Tell how to make it again in the worker's process."""
-        return _with_own, (self[0],)
-
-
-def _with_own(shared: socket.socket) -> list[socket.socket]:
-    if sys.platform != "linux":
-        return [shared]
-    own = socket.socket(shared.family)
-    # The connections inherit it; without it, those that this end closed would keep the port for a minute.
-    own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    # It listens only when the server starts to accept: until then nothing is dealt to it.
-    own.bind(shared.getsockname())
-    return [shared, own]
-
-
-def worker_app() -> FastAPI:
-    """Build the application in a worker process from what `serve` left in the environment."""
-    plan = orjson.loads(os.environ[_PLAN])
-    app = create_app(ServeSettings(**plan["settings"]), models=plan["models"])
-    shared: Services = app.state.services
-
-    def loaded(failure: InksightError | None) -> None:
-        rest_collector()
-        log_failure(failure)
-
-    shared.on_loaded = loaded
-    return app
-
-
-def rest_collector() -> None:
-    """Let the garbage collector leave alone what is loaded, and look for cycles less often.
-
-    It went through all that is loaded every 1,700 answers, which stopped them for a tenth of a second and more, and
-    through the young objects every eight.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
+    run_workers(models, settings, options, listener)
 
 
 def address_of(host: str, port: int) -> str:

@@ -246,6 +246,12 @@ def _sockets(process: str) -> set[str]:
     return found
 
 
+def workers_of(service: Service) -> list[int]:
+    """Return the processes that answer for a service."""
+    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
+    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_it_can_be_started_again_at_once(real_bundle: Path, workers: str) -> None:  # noqa: F811
     with serve(str(real_bundle), "--workers", workers) as service, ExitStack() as open_connections:
@@ -266,8 +272,7 @@ def test_workers_share_their_counts(real_bundle: Path) -> None:  # noqa: F811
         for text in texts:
             counts = re.findall(r"inksight_predictions_total\{.*\} ([\d.]+)", text)
             assert sum(map(float, counts)) == 60
-        children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
-        workers = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        workers = workers_of(service)
         assert len(workers) == 2
         os.kill(workers[0], signal.SIGKILL)
         wait_for(lambda: _ready(service))
@@ -281,6 +286,19 @@ def test_workers_share_their_counts(real_bundle: Path) -> None:  # noqa: F811
         assert sum(map(float, counts)) == 80, "what a killed worker counted still counts"
         assert "inksight_requests_in_flight 1.0" in text, "what a killed worker had in flight is gone"
         assert service.end() in (0, -15, 143)
+
+
+def test_a_worker_that_hangs_holds_up_neither_the_others_nor_the_end(real_bundle: Path) -> None:  # noqa: F811
+    with serve(str(real_bundle), "--workers", "2", "--shutdown-grace", "1") as service:
+        hangs, dies = workers_of(service)
+        os.kill(hangs, signal.SIGSTOP)
+        time.sleep(1)  # it is asked whether it lives
+        os.kill(dies, signal.SIGKILL)
+        wait_for(lambda: dies not in workers_of(service) and len(workers_of(service)) == 2, "a successor", seconds=30)
+        started = time.monotonic()
+        assert service.end() in (0, -15, 143)
+        assert time.monotonic() - started < 25, "a worker that hangs is killed"
+        assert not Path(f"/proc/{hangs}").exists()
 
 
 def test_wrong_use_is_told_at_once(real_bundle: Path, tmp_path: Path) -> None:  # noqa: F811
