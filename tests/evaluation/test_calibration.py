@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
 
 from inksight.evaluation import calibration, metrics
 from inksight.evaluation.metrics import FloatArray, IntArray
@@ -47,14 +48,17 @@ def test_a_planted_temperature_is_found_and_mends(temperature: float) -> None:
     np.testing.assert_array_equal(metrics.answers(mended), metrics.answers(wrong[10_000:]))
 
 
-def test_the_fit_is_the_minimum_of_the_log_loss() -> None:
-    truth, honest = drawn(3000, seed=4)
-    sharp = calibration.apply_temperature(honest, 0.6)
-    best = calibration.fit_temperature(truth, sharp)
-    losses = [
-        metrics.log_loss(truth, calibration.apply_temperature(sharp, best * factor)) for factor in (0.97, 1, 1.03)
-    ]
-    assert losses[1] == min(losses)
+@pytest.mark.parametrize("count", [2, 30, 3000])
+@pytest.mark.parametrize("factor", [0.02, 0.6, 1.0, 3.0, 200.0])
+def test_the_fit_is_what_scipy_finds(count: int, factor: float) -> None:
+    truth, honest = drawn(count, seed=4)
+    given = calibration.apply_temperature(honest, factor).astype(np.float32)
+
+    def loss(log_temperature: float) -> float:
+        return metrics.log_loss(truth, calibration.apply_temperature(given, np.exp(log_temperature)))
+
+    best = minimize_scalar(loss, bounds=np.log([0.05, 20]), method="bounded", options={"xatol": 1e-7})
+    assert loss(np.log(calibration.fit_temperature(truth, given))) == pytest.approx(best.fun, rel=1e-5)
 
 
 def test_zeros_ones_and_rows_not_finite_do_no_harm() -> None:
