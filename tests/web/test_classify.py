@@ -112,7 +112,7 @@ def test_a_photo_is_made_small_judged_and_explained(visit: Callable[..., Any]) -
     stamp = page.locator(".looked .stamp").bounding_box()
     assert stamp["width"] % 10 == stamp["height"] % 10 == 0, "whole holes on all sides"
     expect(page.locator(".looked figcaption")).to_contain_text("red is what spoke")
-    assert page.locator(".guesses li:not(.empty)").count() == 2
+    expect(page.locator(".guesses li:not(.empty)")).to_have_count(2)
     with page.expect_response("**/v1/feedback") as told:
         press(page, "That’s right")
     assert told.value.status == 201
@@ -226,7 +226,7 @@ def test_a_refused_camera_is_told_kindly(visit: Callable[..., Any]) -> None:
     page = visit(path="#/classify")
     press(page, "Camera")
     expect(page.locator(".notice")).to_contain_text("All right, no camera.")
-    assert page.get_by_role("button", name="Camera", exact=True).is_enabled()
+    expect(page.get_by_role("button", name="Camera", exact=True)).to_be_enabled()
 
 
 def test_a_model_too_slow_to_explain_says_so(browser: Any, address: str, monkeypatch: pytest.MonkeyPatch) -> None:

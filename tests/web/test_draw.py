@@ -97,19 +97,30 @@ def word(page: Any) -> Any:
     return page.locator(".word")
 
 
+def expect(locator: Any) -> Any:
+    # Not page.wait_for_function: it evaluates strings in the page, which the page's security policy forbids.
+    return import_module("playwright.sync_api").expect(locator)
+
+
 def guessed(page: Any, label: str, *, is_it: bool = True) -> None:
     """Wait until the model's word is, or no longer is, this one."""
-    # Not page.wait_for_function: it evaluates strings in the page, which the page's security policy forbids.
-    expect = import_module("playwright.sync_api").expect(word(page))
     if is_it:
-        expect.to_have_text(label)
+        expect(word(page)).to_have_text(label)
     else:
-        expect.not_to_have_text(label)
+        expect(word(page)).not_to_have_text(label)
+
+
+def away_and_back(page: Any, view: str) -> None:
+    """Open another view by its link, and come back."""
+    page.get_by_role("link", name=view).click()
+    expect(page.locator("main")).to_have_attribute("data-view", view.lower())
+    page.go_back()
+    expect(page.locator("main")).to_have_attribute("data-view", "draw")
 
 
 def test_guesses_change_while_the_pen_is_down(visit: Callable[..., Any]) -> None:
     page = visit()
-    assert page.get_by_text("I am watching the pen.").is_visible()
+    expect(page.get_by_text("I am watching the pen.")).to_be_visible()
     stroke(page, *LEFT, lift=False)
     guessed(page, "left")
     page.mouse.move(*place(page, 0.9, 0.1), steps=10)
@@ -118,13 +129,13 @@ def test_guesses_change_while_the_pen_is_down(visit: Callable[..., Any]) -> None
         page.mouse.move(*place(page, 0.88, 0.1), steps=10)
     guessed(page, "left", is_it=False)
     page.mouse.up()
-    assert page.locator(".guesses li:not(.empty)").count() == 3
+    expect(page.locator(".guesses li:not(.empty)")).to_have_count(3)
 
 
 def test_undo_and_clear(visit: Callable[..., Any]) -> None:
     page = visit()
     undo, clear = page.get_by_role("button", name="Undo"), page.get_by_role("button", name="Clear")
-    assert undo.is_disabled()
+    expect(undo).to_be_disabled()
     stroke(page, *LEFT)
     one = ink(page)
     stroke(page, (0.5, 0.2), (0.9, 0.9))
@@ -136,7 +147,7 @@ def test_undo_and_clear(visit: Callable[..., Any]) -> None:
     assert ink(page) == one
     clear.click()
     assert ink(page) == 0
-    assert page.get_by_text("I am watching the pen.").is_visible()
+    expect(page.get_by_text("I am watching the pen.")).to_be_visible()
     page.wait_for_timeout(300)
     assert page.get_by_text("I am watching the pen.").is_visible(), "a late answer must not write on a blank sheet"
     stroke(page, (0.5, 0.2), (0.9, 0.9))
@@ -149,12 +160,11 @@ def test_undo_and_clear(visit: Callable[..., Any]) -> None:
     assert ink(page) == one, "the focus is on a button"
     page.locator("canvas.ink").press("Backspace")
     assert ink(page) == 0
-    page.get_by_role("link", name="Models").click()
-    page.go_back()
+    away_and_back(page, "Models")
     page.keyboard.press("z")
     assert ink(page) == one
     page.keyboard.press("z")
-    assert undo.is_disabled()
+    expect(undo).to_be_disabled()
 
 
 def test_the_drawing_is_still_there_after_another_view(visit: Callable[..., Any]) -> None:
@@ -163,9 +173,7 @@ def test_the_drawing_is_still_there_after_another_view(visit: Callable[..., Any]
     stroke(page, (0.25, 0.2), (0.25, 0.8))
     guessed(page, "left")
     drawn = ink(page)
-    page.get_by_role("link", name="Models").click()
-    page.wait_for_selector(".models")
-    page.go_back()
+    away_and_back(page, "Models")
     guessed(page, "left")
     assert ink(page) == drawn
     page.get_by_role("button", name="Français").click()
@@ -176,9 +184,8 @@ def test_the_drawing_is_still_there_after_another_view(visit: Callable[..., Any]
     page.keyboard.press("z")
     assert 0 < ink(page) < drawn
     page.locator("canvas.ink").press("Delete")
-    page.get_by_role("link", name="Pictionary").click()
-    page.go_back()
-    assert page.get_by_text("Je regarde la plume.").is_visible()
+    away_and_back(page, "Pictionary")
+    expect(page.get_by_text("Je regarde la plume.")).to_be_visible()
 
 
 def test_a_dot_is_unsure(visit: Callable[..., Any]) -> None:
@@ -251,7 +258,7 @@ def test_drawing_by_keyboard(visit: Callable[..., Any]) -> None:
     page.keyboard.press("Space")
     guessed(page, "left")
     page.keyboard.press("z")
-    assert page.get_by_text("I am watching the pen.").is_visible()
+    expect(page.get_by_text("I am watching the pen.")).to_be_visible()
 
 
 def test_every_control_is_reached_by_tab(visit: Callable[..., Any]) -> None:
@@ -340,7 +347,7 @@ def test_text_has_enough_contrast_and_fits(
 def test_the_strokes_that_mattered_turn_red(visit: Callable[..., Any]) -> None:
     page = visit()
     why = page.get_by_role("button", name="Which stroke mattered?")
-    assert why.is_disabled()
+    expect(why).to_be_disabled()
     stroke(page, *LEFT)
     stroke(page, (0.75, 0.45), (0.8, 0.55))
     guessed(page, "left")
@@ -351,7 +358,6 @@ def test_the_strokes_that_mattered_turn_red(visit: Callable[..., Any]) -> None:
       return red; }"""
     assert page.evaluate(colours) == 0
     why.click()
-    expect = import_module("playwright.sync_api").expect
     expect(page.locator(".seen [role=status]")).to_contain_text("stroke 1 of 2 most of all")
     assert page.evaluate(colours) > 500
     with page.expect_download() as download:
@@ -363,7 +369,7 @@ def test_the_strokes_that_mattered_turn_red(visit: Callable[..., Any]) -> None:
     assert (red - blue).max() < 30, "the downloaded drawing is plain ink"
     stroke(page, (0.5, 0.5), (0.6, 0.6))
     assert page.evaluate(colours) == 0, "a new stroke asks for a new judgement"
-    assert why.get_attribute("aria-pressed") == "false"
+    expect(why).to_have_attribute("aria-pressed", "false")
 
 
 def test_the_underline_is_as_long_as_the_answer_is_sure(visit: Callable[..., Any]) -> None:
@@ -392,12 +398,12 @@ def test_no_sideways_scrolling_at_other_sizes(visit: Callable[..., Any], width: 
 
 def test_languages_and_themes_are_kept(visit: Callable[..., Any]) -> None:
     page = visit(locale="fr-FR")
-    assert page.get_by_text("Je regarde la plume.").is_visible()
+    expect(page.get_by_text("Je regarde la plume.")).to_be_visible()
     assert page.evaluate("document.documentElement.lang") == "fr"
     page.get_by_role("button", name="English").click()
     page.get_by_role("button", name="Night paper").click()
     page.reload()
-    assert page.get_by_text("I am watching the pen.").is_visible()
+    expect(page.get_by_text("I am watching the pen.")).to_be_visible()
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
@@ -442,11 +448,11 @@ def test_feedback_by_picking_a_word_with_the_keyboard(visit: Callable[..., Any])
     stroke(page, *LEFT)
     guessed(page, "left")
     page.get_by_role("button", name="It is a …").click()
-    assert page.get_by_role("option").count() == 4
+    expect(page.get_by_role("option")).to_have_count(4)
     page.keyboard.type("bo")
-    assert page.get_by_role("option").all_inner_texts() == ["bottom"]
+    expect(page.get_by_role("option")).to_have_text(["bottom"])
     said = told(page, lambda: page.keyboard.press("Enter"))
     assert said["label"] == "bottom"
     page.get_by_role("button", name="It is a …").click()
     page.keyboard.press("Escape")
-    assert page.locator("dialog").count() == 0
+    expect(page.locator("dialog")).to_have_count(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -150,7 +151,7 @@ def test_wrong_guesses_are_crossed_out_and_skipping_loses(visit: Callable[..., A
     begin(page, "Next word")
     page.keyboard.press("z")
     assert ink(page) == 0, "the last word's drawing does not come back"
-    assert page.get_by_role("button", name="Undo").is_disabled()
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
 
 
 def test_a_pen_that_is_held_down_draws_nothing_more_once_the_round_is_over(visit: Callable[..., Any]) -> None:
@@ -213,7 +214,7 @@ def test_the_round_ends_when_the_time_is_up(visit: Callable[..., Any]) -> None:
 
 def test_infinite_has_no_clock_and_tells_what_it_keeps(visit: Callable[..., Any]) -> None:
     page = visit(path="#/pictionary")
-    assert page.get_by_text("is kept on this server for review").is_visible()
+    expect(page.get_by_text("is kept on this server for review")).to_be_visible()
     draw_this = begin(page, "Infinite")
     draw(page, draw_this)
     over(page)
@@ -343,7 +344,7 @@ def test_a_game_is_not_thrown_away_by_a_link_or_by_back(visit: Callable[..., Any
         leave()
         page.wait_for_timeout(200)
         expect(page.locator(".verdict .word")).to_have_text(word)
-        assert page.url.endswith("#/pictionary")
+        expect(page).to_have_url(re.compile("#/pictionary$"))
     assert asked == ["The game on this page ends with this, and so does its result. Leave it?"] * 3
     page.remove_listener("dialog", refuse)
     page.on("dialog", lambda dialog: dialog.accept())

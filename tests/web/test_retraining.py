@@ -142,4 +142,4 @@ def test_a_token_for_reviews_alone_offers_no_training(visit: Callable[..., Any])
     page.keyboard.press("Enter")
     expect(page.get_by_text("Nothing is waiting for review.")).to_be_visible()
     page.wait_for_timeout(300)
-    assert page.locator(".retraining > *").count() == 0
+    expect(page.locator(".retraining > *")).to_have_count(0)

@@ -130,7 +130,7 @@ def test_decisions_are_looked_through_and_taken_back(
 ) -> None:
     page = visit(path="#/review")
     enter(page, token)
-    assert page.get_by_role("button", name="Back").is_disabled()
+    expect(page.get_by_role("button", name="Back")).to_be_disabled()
     page.keyboard.press("x")
     expect(page.get_by_role("button", name="Rejected: 1")).to_be_visible()
     page.keyboard.press("b")

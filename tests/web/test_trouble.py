@@ -94,7 +94,7 @@ def test_a_game_whose_last_guess_was_lost_comes_to_its_end(open_page: Callable[.
     expect(page.locator(".finale h1")).to_contain_text("points")
     state = page.evaluate("(id) => fetch(`/v1/games/${id}`).then((answer) => answer.json())", game)["state"]
     assert state == "done"
-    assert page.get_by_role("textbox", name="Your name").is_visible()
+    expect(page.get_by_role("textbox", name="Your name")).to_be_visible()
 
 
 def test_the_foot_does_not_stay_offline(open_page: Callable[..., Any], address: str) -> None:
