@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -17,3 +18,11 @@ def wait_for(condition: Callable[[], Any], what: str = "it", seconds: float = 60
         assert time.monotonic() < deadline, f"never: {what}"
         time.sleep(0.02)
     return value
+
+
+def alive(process: int) -> bool:
+    """Tell whether a process runs; one that has ended but is not yet waited for does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

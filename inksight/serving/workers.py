@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
 from typing import Any
 
 import orjson
@@ -64,7 +67,7 @@ class Supervisor(multiprocess.Multiprocess):
 
 
 class Worker(multiprocess.Process):
-    """A worker process with that server, which is asked whether it lives without waiting for what it says."""
+    """A worker process with that server; whether it lives is asked without waiting for the answer."""
 
     _asked: float | None = None  # when the question was put that is not yet answered
 
@@ -93,6 +96,17 @@ class Worker(multiprocess.Process):
         except (OSError, EOFError):
             return False
         return time.monotonic() - self._asked < timeout
+
+    def always_pong(self) -> None:
+        """Answer the supervisor, in the worker's process, which ends gracefully when the supervisor was killed.
+
+        Without it the workers would hold the port, and nobody would replace or end them.
+        """
+        supervisor = parent_process()
+        assert supervisor is not None
+        while supervisor.sentinel not in wait([self.child_conn, supervisor.sentinel]):
+            self.pong()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Listeners(list[socket.socket]):

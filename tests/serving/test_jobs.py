@@ -33,6 +33,7 @@ from tests.serving.conftest import HalvesClassifier, ready
 from tests.serving.test_admin import bearer
 from tests.serving.test_predict import check_error
 from tests.serving.test_process import serve
+from tests.waiting import alive
 
 QUICK = {"epochs": 3, "rate": 0.5, "class_margin": 0.2, "overall_margin": 0.1}
 ENDLESS = {"epochs": 5000}
@@ -96,14 +97,6 @@ def process_of(store: registry.Registry, job: dict[str, Any]) -> int:
     worker = Jobs(store.database).find(job["id"]).worker
     assert worker is not None
     return int(worker.rpartition(":")[2])
-
-
-def gone(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def test_a_retrain_from_the_first_request_to_the_new_champion(client: TestClient) -> None:
@@ -221,14 +214,14 @@ def test_a_job_outlives_the_service_and_is_found_again(workshop: Path) -> None:
     store = registry.open()
     process = process_of(store, job)
     store.close()
-    assert not gone(process)
+    assert alive(process)
     with serve() as service, httpx.Client(base_url=service.address, headers=headers, timeout=30) as client:
         share = until(client, job, lambda found: found["state"] == "running")["progress"]["share"]
         until(client, job, lambda found: found["progress"]["share"] > share)
         client.post(f"/v1/jobs/{job['id']}/cancel")
         until(client, job, lambda found: found["state"] == "cancelled")
         deadline = time.monotonic() + 30
-        while not gone(process):
+        while alive(process):
             assert time.monotonic() < deadline
             time.sleep(0.1)
 

@@ -24,7 +24,7 @@ from inksight.serving.run import _listen, address_of
 from inksight.settings import ServeSettings
 from tests.serving.conftest import TALL_LEFT
 from tests.serving.test_admin import real_bundle  # noqa: F401
-from tests.waiting import wait_for
+from tests.waiting import alive, wait_for
 
 
 class Service:
@@ -298,7 +298,15 @@ def test_a_worker_that_hangs_holds_up_neither_the_others_nor_the_end(real_bundle
         started = time.monotonic()
         assert service.end() in (0, -15, 143)
         assert time.monotonic() - started < 25, "a worker that hangs is killed"
-        assert not Path(f"/proc/{hangs}").exists()
+        assert not alive(hangs)
+
+
+def test_workers_end_with_their_supervisor(real_bundle: Path) -> None:  # noqa: F811
+    with serve(str(real_bundle), "--workers", "2") as service:
+        workers = workers_of(service)
+        os.kill(service.process.pid, signal.SIGKILL)
+        wait_for(lambda: not any(alive(worker) for worker in workers), "their end")
+        _listen(ServeSettings(port=int(service.address.rsplit(":", 1)[1]))).close()
 
 
 def test_wrong_use_is_told_at_once(real_bundle: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -15,6 +15,7 @@ import torch
 
 from inksight.training.checkpoints import load_checkpoint
 from inksight.training.trackers import read_history
+from tests.waiting import alive
 
 from .made import write_bars
 
@@ -90,13 +91,6 @@ def workers_of(process: subprocess.Popen[str]) -> dict[int, int]:
                 variables = dict(part.partition("=")[::2] for part in (path.parent / "environ").read_text().split("\0"))
                 found[int(variables["RANK"])] = int(path.parent.name)
     return found
-
-
-def alive(number: int) -> bool:
-    try:
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.mark.slow
