@@ -119,28 +119,26 @@ class Journal:
         """Write what waits; False when the database did not take it."""
         size = BATCH
         while self._queue:
-            rows = [self._queue.popleft() for _ in range(min(size, len(self._queue)))]
+            # They wait until they are written; nobody else takes any.
+            rows = [self._queue[index] for index in range(min(size, len(self._queue)))]
             try:
                 self._insert(rows)
             except UNFIT as error:
                 # One of them would keep all others waiting for ever: it is found by halves.
                 if len(rows) == 1:
                     self._drop(rows[0], error)
-                else:
-                    self._queue.extendleft(reversed(rows))
                 size = max(1, len(rows) // 2)
                 continue
             except Exception as error:  # noqa: BLE001  (whatever it is, it may pass, and the answers wait)
-                self._queue.extendleft(reversed(rows))
                 if not self._failing:
                     log("the database does not take predictions", level=logging.WARNING, reason=str(error)[:300])
                 self._failing = True
                 return False
             size = min(BATCH, 2 * size)
-            with self._lock:
-                for row in rows:
-                    self._forget(row)
             self._metrics.logged.inc(len(rows))
+            with self._lock:
+                for _ in rows:
+                    self._forget_first()
             if self._failing:
                 log("the database takes predictions again", dropped=self.dropped, waiting=len(self._queue))
             self._failing = False
@@ -158,10 +156,10 @@ class Journal:
         self._metrics.log_dropped.inc()
         with self._lock:
             self.dropped += 1
-            self._forget(row)
+            self._forget_first()
 
-    def _forget(self, row: Row) -> None:
-        self._kept_bytes -= _bytes(self._recent.pop(row["id"]))
+    def _forget_first(self) -> None:
+        self._kept_bytes -= _bytes(self._recent.pop(self._queue.popleft()["id"]))
 
     def _prune(self) -> None:
         if not self._settings.log_days or self._failing or time.monotonic() < self._next_prune:

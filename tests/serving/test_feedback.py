@@ -190,9 +190,26 @@ def test_the_database_may_go_away_and_come_back(monkeypatch: pytest.MonkeyPatch)
         check_error(client.post("/v1/feedback", json={"prediction_id": "unknown", "correct": True}), 503)
         assert shared.journal.dropped == 3
         away = False
-        wait_for(lambda: len(rows(Prediction)) == 5)
+        wait_for(lambda: shared.journal.waiting == 0)
+        assert len(rows(Prediction)) == 5
         assert "inksight_predictions_dropped_total 3.0" in client.get("/metrics").text
         assert "inksight_predictions_logged_total 5.0" in client.get("/metrics").text
+
+
+def test_what_is_being_written_still_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving() as client:
+        journal = services_of(client).journal
+        insert, seen = journal._insert, list[int]()
+
+        def watched(batch: list[Any]) -> None:
+            insert(batch)
+            seen.append(journal.waiting - len(batch))
+
+        monkeypatch.setattr(journal, "_insert", watched)
+        ask(client)
+        wait_for(lambda: journal.waiting == 0)
+        assert len(rows(Prediction)) == 1
+        assert min(seen) >= 0
 
 
 def test_a_lost_word_of_a_commit_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
