@@ -24,7 +24,7 @@ from inksight.tuning.spaces import MODEL_PREFIX, load_space, split_values, with_
 from inksight.tuning.storage import open_storage, outages_told
 from inksight.tuning.trial import CURVES, Trials, direction
 from inksight.tuning.workers import ended, fate, in_processes, quiet, reopen, run_here
-from inksight.workspace import workspace
+from inksight.workspace import is_path, is_printable, workspace
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def tune(
         raise UsageError("--objective needs one or more different names", hint="For example: accuracy,latency")
     if not set(settings.objective) & set(CURVES):
         raise UsageError(f"--objective {','.join(settings.objective)} needs no training", hint="Add accuracy.")
-    if "/" in settings.study or "\\" in settings.study:
+    if is_path(settings.study) or not is_printable(settings.study):
         raise UsageError(
             f"--study {settings.study!r} cannot be a folder's name", hint="Use letters, digits, '-', '_' and '.'."
         )

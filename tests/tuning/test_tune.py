@@ -461,8 +461,9 @@ def test_a_wrong_space_is_explained(table: dict[str, Any], error: type[Exception
 def test_wrong_wishes(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="needs no training"):
         tune(dataset, model="simple_cnn", objective=["parameters"])
-    with pytest.raises(UsageError, match="cannot be a folder's name"):
-        tune(dataset, model="simple_cnn", study="a/b")
+    for study in ("a/b", "..", ".hidden"):
+        with pytest.raises(UsageError, match="cannot be a folder's name"):
+            tune(dataset, model="simple_cnn", study=study)
     with pytest.raises(UsageError, match="'soon'"):
         tune(dataset, model="simple_cnn", timeout="soon")
     with pytest.raises(NotFoundError, match="unknown study 'x'"):
