@@ -130,7 +130,7 @@ def tune(
     left = settings.trials - len(ended(study))
     say(f"study {name}: {settings.trials - max(left, 0)} trials done, {max(left, 0)} to go")
     if left > 0:
-        deadline = time.monotonic() + limit if limit else None
+        deadline = None if limit is None else time.monotonic() + limit
         with outages_told():
             _run_all(trials, study, settings, left, deadline, say)
     with outages_told():

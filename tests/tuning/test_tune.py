@@ -106,6 +106,7 @@ def test_goes_on_where_it_stopped(dataset: Path, monkeypatch: pytest.MonkeyPatch
     assert sum(first.counts.values()) == 5
     assert sum(tune(dataset, model="simple_cnn", trials=8, epochs=2).counts.values()) == 8
     assert sum(tune(dataset, model="simple_cnn", trials=8, epochs=2).counts.values()) == 8
+    assert sum(tune(dataset, model="simple_cnn", trials=9, epochs=2, timeout="0s").counts.values()) == 8
     with pytest.raises(ConflictError, match="is about model simple_cnn"):
         tune(dataset, model="convnet", trials=9, epochs=2, study=first.best.study)
 
