@@ -138,6 +138,12 @@ def of_system(error: OSError) -> InksightError | None:
     return InksightError(f"{where}{'there is a file where a folder should be' if no_folder else error.strerror}")
 
 
+def sentences(*texts: str) -> str:
+    """Return texts as one: each but the last ends in a full stop where it has no end of its own."""
+    said = [text for text in texts if text]
+    return " ".join([*(text if text.endswith((".", "?", "!")) else f"{text}." for text in said[:-1]), *said[-1:]])
+
+
 def nearest(name: str, choices: Iterable[str], count: int = 5) -> list[str]:
     """Return up to `count` of `choices` that resemble `name`, best first, ignoring case."""
     by_lower = {choice.lower(): choice for choice in choices}

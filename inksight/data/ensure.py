@@ -20,7 +20,7 @@ from inksight.data.listing import ARCHIVES, TABLES, check_source, files, is_sour
 from inksight.data.pack import Prepared, Progress, no_progress
 from inksight.data.prepare import drawing_file, prepare_digits, prepare_quickdraw
 from inksight.data.split import check_ratios
-from inksight.errors import ConflictError, NotFoundError, UsageError, nearest, unknown
+from inksight.errors import ConflictError, NotFoundError, UsageError, nearest, sentences, unknown
 from inksight.settings import FetchSettings, PrepareSettings
 from inksight.workspace import workspace, write_text
 
@@ -251,8 +251,8 @@ def _preset(name: str) -> presets.DatasetPreset:
     except NotFoundError as error:
         known = _prepared()
         near = nearest(name, known) or known[:20]
-        more = f" Prepared here: {', '.join(near)}." if near else ""
-        raise NotFoundError(error.message, hint=f"{error.hint}{more}") from None
+        more = f"Prepared here: {', '.join(near)}." if near else ""
+        raise NotFoundError(error.message, hint=sentences(error.hint, more)) from None
 
 
 def _prepared() -> list[str]:

@@ -30,7 +30,7 @@ from inksight.data.manifest import Manifest
 from inksight.data.presets import known_class
 from inksight.data.remote import PassingError, exists, scheme_of
 from inksight.data.selectors import BitmapRows, Selector, StrokeLines
-from inksight.errors import DownloadError, InksightError, UsageError
+from inksight.errors import DownloadError, InksightError, UsageError, sentences
 from inksight.settings import FetchSettings
 from inksight.workspace import workspace
 
@@ -162,8 +162,7 @@ class _Fetch:
         except InksightError as error:
             if isinstance(error, DiskFullError) or (isinstance(error, PassingError) and not error.reached):
                 self.giving_up = f"not tried: {error.message}"
-            hint = f" {error.hint}" if error.hint else ""
-            return FileOutcome(name, target, "failed", message=error.message + "." * bool(hint) + hint)
+            return FileOutcome(name, target, "failed", message=sentences(error.message, error.hint))
 
 
 def fetch(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from inksight.errors import ConflictError, InksightError, NotFoundError
+from inksight.errors import ConflictError, InksightError, NotFoundError, sentences
 from inksight.registry.tables import Job, now
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Jobs:
 
         `error` is kept as a sentence, and as the result in the one error shape, so that a page can say it in its words.
         """
-        why = {"error": f"{error.message} {error.hint}".strip(), "result": error.as_dict()}
+        why = {"error": sentences(error.message, error.hint), "result": error.as_dict()}
         self._end(job_id, ("cancelling",), state="cancelled", **why)
         self._end(job_id, ACTIVE, state="failed", **why)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inksight.bundle import loading
-from inksight.errors import NotFoundError, UsageError
+from inksight.errors import NotFoundError, UsageError, sentences
 from inksight.registry.database import parse_url
 from inksight.registry.registry import Registry
 from inksight.registry.registry import open as open_registry
@@ -76,7 +76,7 @@ def _resolve(registry: Registry, reference: str, not_local: NotFoundError) -> Pa
             raise
         # An empty registry has nothing to add: there may be runs all the same.
         near = "" if error.hint.startswith("There is no") else error.hint
-        raise NotFoundError(not_local.message, hint=f"{near} {not_local.hint}".strip()) from None
+        raise NotFoundError(not_local.message, hint=sentences(near, not_local.hint)) from None
 
 
 def _knows(registry: Registry, reference: str) -> bool:

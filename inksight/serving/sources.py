@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import cast
 
 from inksight.bundle import loading
-from inksight.errors import NotFoundError, UnavailableError, UsageError
+from inksight.errors import NotFoundError, UnavailableError, UsageError, sentences
 from inksight.registry.versions import CHAMPION, Version, parse
 from inksight.serving.live import Classifier, LiveModel, bring_up
 from inksight.serving.storage import Storage
@@ -52,7 +52,7 @@ def find_version(storage: Storage, reference: str, otherwise: NotFoundError | No
             raise
         # An empty registry has nothing to add to what may be served without one.
         near = error.hint if error.hint.startswith(("Did you mean", "Choose", "Versions")) else ""
-        raise NotFoundError(otherwise.message, hint=f"{otherwise.hint} {near}".strip()) from None
+        raise NotFoundError(otherwise.message, hint=sentences(otherwise.hint, near)) from None
 
 
 def followed_alias(live: LiveModel) -> str | None:

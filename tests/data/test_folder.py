@@ -371,6 +371,9 @@ def test_an_unknown_name_is_answered_with_what_is_prepared(source: Path) -> None
     with pytest.raises(NotFoundError, match="unknown preset 'leafs'") as caught:
         ensure_dataset("leafs")
     assert caught.value.hint.endswith("Prepared here: leaves.")
+    with pytest.raises(NotFoundError) as caught:
+        ensure_dataset("resembles-nothing-here")
+    assert "quickdraw50. Prepared here: leaves." in caught.value.hint
     with pytest.raises(NotFoundError, match="does not exist"):
         ensure_dataset("./leafs")
 

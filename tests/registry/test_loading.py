@@ -58,6 +58,9 @@ def test_what_is_close_is_named(store: Registry, make: Make) -> None:
         locate("dodle")
     assert "Did you mean doodle?" in caught.value.hint
     assert "path of a bundle" in caught.value.hint
+    with pytest.raises(NotFoundError) as caught:
+        locate("resembles-nothing-here")
+    assert caught.value.hint.startswith("Choose one of: doodle. Give the path of a bundle")
     with pytest.raises(NotFoundError, match="doodle has no version 7") as caught:
         locate("doodle:7")
     assert caught.value.hint == "Versions: 1"

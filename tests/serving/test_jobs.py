@@ -309,6 +309,15 @@ def test_who_may_not_move_aliases_may_not_change_the_gates_of_a_retrain(
     assert client.post("/v1/jobs", json=body, headers=headers).status_code == 201
 
 
+def test_the_reason_of_a_failure_is_whole_sentences(home: Path) -> None:
+    store = registry.open()
+    jobs = Jobs(store.database)
+    job = jobs.add("retrain", {}, "one")
+    jobs.fail(job.id, ConflictError("one is being retrained already", hint="Wait for it to end."))
+    assert jobs.find(job.id).error == "one is being retrained already. Wait for it to end."
+    store.close()
+
+
 def test_silent_jobs_are_lost_and_live_ones_are_not(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = registry.open()
     jobs = Jobs(store.database)
