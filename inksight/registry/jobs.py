@@ -96,7 +96,8 @@ class Jobs:
 
     def finish(self, job_id: str, result: dict[str, Any]) -> None:
         """End a job that is done, and free its slot."""
-        self._end(job_id, ACTIVE, state="done", result=result)
+        # What it said last may not have been written down: it is, once in a while.
+        self._end(job_id, ACTIVE, state="done", result=result, progress={"stage": "done", "share": 1.0})
 
     def fail(self, job_id: str, error: InksightError) -> None:
         """End a job that failed, and free its slot; a failure that was asked for is a cancellation.

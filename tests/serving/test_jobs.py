@@ -309,6 +309,17 @@ def test_who_may_not_move_aliases_may_not_change_the_gates_of_a_retrain(
     assert client.post("/v1/jobs", json=body, headers=headers).status_code == 201
 
 
+def test_a_job_that_is_done_has_done_all_of_it(home: Path) -> None:
+    store = registry.open()
+    jobs = Jobs(store.database)
+    job = jobs.add("train", {}, "one")
+    jobs.claim(job.id, "here:1")
+    jobs.beat(job.id, {"stage": "training", "share": 0.5})
+    jobs.finish(job.id, {})
+    assert jobs.find(job.id).progress == {"stage": "done", "share": 1.0}
+    store.close()
+
+
 def test_the_reason_of_a_failure_is_whole_sentences(home: Path) -> None:
     store = registry.open()
     jobs = Jobs(store.database)
