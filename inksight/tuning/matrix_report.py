@@ -76,7 +76,7 @@ def accuracy_against_latency(dataset: dict[str, Any], limit_ms: float) -> Figure
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         ax.xaxis.set_minor_formatter(NullFormatter())
-        if limit_ms < 3 * slowest:  # further away the line would only squeeze the dots together
+        if fastest / 2 < limit_ms < 3 * slowest:  # further away the line would only squeeze the dots together
             ax.axvline(limit_ms, color=plotting.FAINT, zorder=0)
             ax.text(limit_ms, 0.015, f" limit {limit_ms:g} ms", fontsize=7, transform=ax.get_xaxis_transform())
         ax.set_xlabel("ms per answer, one image on one thread")

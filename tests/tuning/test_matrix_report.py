@@ -92,6 +92,13 @@ def test_it_fits_and_can_be_read(page: str, browser: Any, width: int, scheme: st
         context.close()
 
 
+def test_a_limit_that_is_far_away_leaves_the_plot_its_room() -> None:
+    dataset = {"name": "pets", "rows": [told("simple_cnn", 500, 19.3, 3_000_000)], "pick": {"model": "simple_cnn"}}
+    for limit_ms in (0.0001, 1e6):
+        figure = matrix_report.accuracy_against_latency(dataset, limit_ms)
+        assert [text.get_text() for text in figure.axes[0].texts] == ["simple_cnn"]
+
+
 def test_names_in_the_plot_do_not_cover_each_other() -> None:
     rows = [told("simple_cnn", 500, 19.3, 3_000_000), told("sketchnet-m", 500, 21.3, 2_000_000)]
     rows += [told("sketchnet-s", 499, 20.0, 1_000_000)]
