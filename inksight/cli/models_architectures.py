@@ -46,7 +46,7 @@ def architectures(
 def _describe(name: str, classes: int, measure: bool) -> dict[str, Any]:
     from inksight import models
 
-    spec = models.get(name)
+    spec = models.get(name, option="")
     # 28x28 drawings where the model takes any size; photos where it wants colour.
     image = (28, 28) if spec.channels in (None, 1) else (*(spec.input_size or (64, 64)), 3)
     channels, height, width = models.input_shape(spec, image)

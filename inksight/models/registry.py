@@ -104,14 +104,14 @@ def names() -> list[str]:
     return sorted({*_specs, *listed})
 
 
-def get(name: str) -> ModelSpec:
-    """Return the entry of a model; raises NotFoundError with the nearest names."""
+def get(name: str, *, option: str = "--model") -> ModelSpec:
+    """Return the entry of a model that `option` names; raises NotFoundError with the nearest names."""
     if name in _specs:
         return _specs[name]
     prefix, slash, rest = name.partition("/")
     if slash and prefix in _families:
         return _families[prefix][0](rest)
-    raise unknown("model", name, names(), option="--model")
+    raise unknown("model", name, names(), option=option)
 
 
 def input_shape(spec: ModelSpec, image_shape: Sequence[int]) -> tuple[int, int, int]:

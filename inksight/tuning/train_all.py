@@ -149,7 +149,7 @@ def plan(
             f"{missing}: none given", hint="For example: --models simple_cnn sketchnet-m --datasets digits"
         )
     for model in settings.models:
-        models.get(model)  # a misspelt name must not cost hours of the others first
+        models.get(model, option="--models")  # a misspelt name must not cost hours of the others first
     if settings.epochs is not None:
         training["epochs"] = settings.epochs
     if settings.fast:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from inksight.cli import app
 from inksight.cli.models_clean import parse_age
-from inksight.errors import UsageError
+from inksight.errors import NotFoundError, UsageError
 from tests.registry.made import make_bundle
 
 
@@ -85,6 +85,11 @@ def test_architectures() -> None:
     assert all(name in everything for name in ("simple_cnn", "transfer/resnet18", "shallow"))
     offline = json.loads(inksight("models", "architectures", "transfer/mobilenet_v2", "shallow", "--json").stdout)
     assert offline[0]["parameters"] > 2_000_000  # built without asking for its pretrained weights
+
+
+def test_a_misspelt_architecture_is_named() -> None:
+    with pytest.raises(NotFoundError, match=r"^unknown model 'simple_cn'$"):
+        CliRunner().invoke(app, ["models", "architectures", "simple_cn"], catch_exceptions=False)
 
 
 def test_ages() -> None:

@@ -323,7 +323,7 @@ def test_a_job_ends_when_its_parent_does(tmp_path: Path) -> None:
 
 def test_what_cannot_be_meant_is_refused_before_anything_runs(tmp_path: Path) -> None:
     data = write_bars(tmp_path / "bars.h5", counts=(10, 10))
-    with pytest.raises(NotFoundError, match="simple_cn"):
+    with pytest.raises(NotFoundError, match="'simple_cn' for --models"):
         run(data, models="simple_cn")
     with pytest.raises(UsageError, match="--datasets: none given"):
         run()
