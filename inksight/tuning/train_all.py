@@ -148,6 +148,8 @@ def plan(
         raise UsageError(
             f"{missing}: none given", hint="For example: --models simple_cnn sketchnet-m --datasets digits"
         )
+    if settings.trials is not None and not settings.tune:
+        raise UsageError(f"--trials {settings.trials}: nothing is searched for", hint="Add --tune, or leave it out.")
     for model in settings.models:
         models.get(model, option="--models")  # a misspelt name must not cost hours of the others first
     if settings.epochs is not None:

@@ -325,6 +325,8 @@ def test_what_cannot_be_meant_is_refused_before_anything_runs(tmp_path: Path) ->
     data = write_bars(tmp_path / "bars.h5", counts=(10, 10))
     with pytest.raises(NotFoundError, match="'simple_cn' for --models"):
         run(data, models="simple_cn")
+    with pytest.raises(UsageError, match="--trials 3: nothing is searched for"):
+        run(data, trials=3)
     with pytest.raises(UsageError, match="--datasets: none given"):
         run()
     with pytest.raises(UsageError, match="--name"):
