@@ -170,6 +170,11 @@ def _row(line: str, where: str) -> dict[str, Any]:
             f"{where} is no logged prediction: {error!r}",
             hint="Each line is a JSON object with at least label and confidence.",
         ) from None
+    if "predicted" in row:  # then the label is what people said, and not what the model did
+        raise DataError(
+            f"{where} is no logged prediction but a correction",
+            hint="GET /v1/predictions/export gives the log; without files it is read from the database.",
+        )
     return dict(row)
 
 

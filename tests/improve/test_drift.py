@@ -154,7 +154,13 @@ def test_an_export_is_read_once_per_input(tmp_path: Path) -> None:
     assert (found.features["strokes"] == 3).all()
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"label": "cat"}', '{"label": "cat", "confidence": "high"}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("{", "[]", '{"label": "cat"}', '{"label": "cat", "confidence": "high"}'),
+        '{"predicted": "dog", "label": "cat", "confidence": 0.5}',
+    ],
+)
 def test_a_broken_line_is_named(tmp_path: Path, line: str) -> None:
     file = tmp_path / "log.jsonl"
     file.write_text('{"label": "cat", "confidence": 0.5}\n' + line + "\n")
