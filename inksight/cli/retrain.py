@@ -28,12 +28,11 @@ def retrain(
     """
     settings = resolve(RetrainSettings, file=config, options=options)
     from inksight.improve.retrain import retrain as run
-    from inksight.training import TrainingInterrupted
 
     try:
         done = run(model, settings, progress=lambda stage, share: say(stage), quiet=as_json)
-    except TrainingInterrupted:
-        raise KeyboardInterrupt(f"Go on with the same command: inksight retrain {model}") from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("What is done is kept; the same command goes on.") from None
     if as_json:
         print_json(done.as_dict())
     else:

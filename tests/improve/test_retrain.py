@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import select
+from typer.testing import CliRunner
 
 from inksight import registry
+from inksight.cli import app
 from inksight.data import open_dataset
 from inksight.data.places import places
 from inksight.errors import ConflictError, UsageError
@@ -26,7 +28,7 @@ from inksight.improve.retrain import _train_settings, retrain
 from inksight.registry import Registry
 from inksight.registry.tables import Correction
 from inksight.settings import RetrainSettings
-from inksight.training import train
+from inksight.training import TrainingInterrupted, train
 from inksight.training.augment_photos import check_has_effect
 from tests.improve.planted import MODEL, correct, rings, store_with_model
 
@@ -276,3 +278,13 @@ def vars_of(settings: RetrainSettings) -> dict[str, Any]:
     from inksight.config import as_dict
 
     return as_dict(settings)
+
+
+def test_what_goes_on_after_ctrl_c_is_the_whole_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
+        raise TrainingInterrupted("runs/x")
+
+    monkeypatch.setattr("inksight.improve.retrain.retrain", stopped)
+    done = CliRunner().invoke(app, ["retrain", "doodle", "--epochs", "30"])
+    assert done.exit_code == 130
+    assert done.stderr == "Interrupted. What is done is kept; the same command goes on.\n"
