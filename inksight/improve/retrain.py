@@ -1,7 +1,8 @@
 """Reviewed corrections -> a better version: fine-tune, judge old and new on the same samples, pass the gates, promote.
 
     done = retrain("doodle")
-    done.outcome            # "promoted", "registered", "refused", or "nothing" when there is too little to learn
+    done.outcome            # "promoted", "registered", "refused", "rolled_back" when people went back from just that
+                            # version before, or "nothing" when there is too little to learn
 
 The present version's weights are trained on for a few epochs, on its dataset and the corrections together
 (additions.py), so that it learns the new without forgetting the old. Old and new then answer the same test split and
@@ -163,7 +164,11 @@ def _promoted(
     if not passed:
         failed = "; ".join(f"[{answer.gate}] {answer.detail}" for answer in answers if not answer.passed)
         outcome, message = "refused", f"{version.ref} was not promoted: {failed}"
-    if settings.promote and (passed or settings.force):
+    if settings.promote and not settings.force and _rolled_back(store, version, alias):
+        # The same corrections find the version that people were not content with.
+        outcome = "rolled_back"
+        message = f"{version.ref} was not promoted: {version.name}@{alias} was rolled back from it; --force promotes it"
+    elif settings.promote and (passed or settings.force):
         try:
             moved = store.promote(
                 version.name,
@@ -317,6 +322,14 @@ def _key(parent: Version, base: Dataset, added: Additions, settings: RetrainSett
         "settings": {name: as_dict(settings)[name] for name in ("epochs", "rate", "replay", "share", "seed")},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _rolled_back(store: Registry, version: Version, alias: str) -> bool:
+    """Whether the last that this alias had to do with the version was to be rolled back from it."""
+    for move in store.history(version.name):
+        if move.alias == alias and version.number in (move.previous, move.number):
+            return move.action == "rollback" and move.previous == version.number
+    return False
 
 
 def _points_at(store: Registry, parent: Version, alias: str) -> bool:

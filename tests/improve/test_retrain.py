@@ -148,6 +148,11 @@ def test_twice_is_once(store: Registry) -> None:
     assert forced.outcome == "promoted"
     assert store.find(MODEL).ref == first.version
     assert retrain(MODEL, SETTINGS, store=store).outcome == "nothing"
+    store.rollback(MODEL)
+    again = retrain(MODEL, RetrainSettings(epochs=1), store=store)
+    assert (again.outcome, again.version) == ("rolled_back", first.version)
+    assert store.find(MODEL).number == 1
+    assert retrain(MODEL, RetrainSettings(epochs=1, force=True), store=store).outcome == "promoted"
     assert len(store.versions(MODEL)) == 2
 
 

@@ -270,6 +270,7 @@ export default {
     "retrain.last": "Last training · {when}",
     "retrain.promoted": "{version} passed the gates and took over.",
     "retrain.refused": "{version} was trained, but gates held it back; what answered before goes on answering.",
+    "retrain.rolled_back": "The accepted corrections make {version}, from which people went back. Review more, or promote it under Models.",
     "retrain.registered": "{version} passes the gates. As asked, it was not promoted.",
     "retrain.test": "Right on test pictures",
     "retrain.held": "Right on corrections it had not seen",

@@ -271,6 +271,7 @@ export default {
     "retrain.failed": "L’entraînement a échoué. {message}",
     "retrain.promoted": "{version} a passé les contrôles et répond désormais.",
     "retrain.refused": "{version} est entraînée, mais les contrôles l’ont retenue ; la version d’avant continue de répondre.",
+    "retrain.rolled_back": "Les corrections acceptées donnent {version}, qui a été retirée. Examinez-en d’autres, ou promouvez-la sous Modèles.",
     "retrain.registered": "{version} passe les contrôles. Comme demandé, elle n’a pas été promue.",
     "retrain.last": "Dernier entraînement · {when}",
     "retrain.test": "Justes sur les images de test",
