@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from inksight.serving import rooms
 from inksight.serving.routes import race as race_routes
-from tests.web.test_draw import CONTRASTS, PHONE
+from tests.web.test_draw import CONTRASTS, PHONE, ink
 from tests.web.test_pictionary import draw, expect, press
 
 pytestmark = pytest.mark.browser
@@ -55,7 +56,10 @@ def test_a_room_that_opens_late_calls_nobody_back(visit: Callable[..., Any]) -> 
     assert page.url.endswith("#/models")
 
 
-def test_two_players_one_of_whom_loads_the_page_again(visit: Callable[..., Any]) -> None:
+def test_two_players_one_of_whom_loads_the_page_again(
+    visit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rooms, "SECONDS", 120.0)  # on a busy machine; drawings end the rounds
     ada = visit(path="#/pictionary")
     link = open_room(ada, "Ada")
     expect(ada.get_by_text("Waiting for a second player")).to_be_visible()
@@ -70,12 +74,18 @@ def test_two_players_one_of_whom_loads_the_page_again(visit: Callable[..., Any])
     word = bo.locator(".verdict .word").inner_text()
     expect(ada.locator(".verdict .word")).to_have_text(word)
 
+    wrong = OPPOSITE[word]
+    draw(bo, wrong)
+    expect(bo.locator(".murmur")).to_have_text(f"{wrong}?")
+    drawn = ink(bo)
     bo.reload()
-    expect(bo.locator(".game.playing")).to_be_visible()
     expect(bo.locator(".verdict .word")).to_have_text(word)
     assert names(bo) == ["Ada", "<b>Bo</b>"], "the same seat"
+    expect(bo.locator(".murmur")).to_have_text(f"{wrong}?")
+    assert ink(bo) == drawn > 0, "the same sheet"
+    press(bo, "Undo")
+    assert ink(bo) == 0
 
-    wrong = OPPOSITE[word]
     draw(ada, wrong)
     expect(bo.locator(".players .guess").first).to_have_text(f"{wrong}?")
     draw(bo, word)
@@ -86,15 +96,17 @@ def test_two_players_one_of_whom_loads_the_page_again(visit: Callable[..., Any])
     expect(ada.locator(".mark")).to_have_text("<b>Bo</b> wins")
     assert ada.locator(".players b").count() == 0
     ada.wait_for_timeout(600)
-    ink = """() => [...document.querySelectorAll(".players canvas")].map((c) =>
+    drawings = """() => [...document.querySelectorAll(".players canvas")].map((c) =>
       c.getContext("2d").getImageData(0, 0, c.width, c.height).data.filter((v, i) => i % 4 === 3 && v > 0).length)"""
-    assert len(counts := ada.evaluate(ink)) == 2
+    assert len(counts := ada.evaluate(drawings)) == 2
     assert min(counts) > 50, "both drawings are shown"
     assert ada.evaluate("document.activeElement.textContent") == "Next word", "Enter goes on"
 
     ada.keyboard.press("Enter")
     expect(ada.locator(".game.playing")).to_be_visible()
     assert ada.locator(".verdict .word").inner_text() != word
+    expect(bo.locator(".game.playing")).to_be_visible()
+    assert ink(bo) == 0, "a new round is a new sheet"
     bo.on("dialog", lambda dialog: dialog.accept())
     bo.get_by_role("link", name="Draw", exact=True).click()
     expect(ada.locator(".players .notes").last).to_have_text("away")

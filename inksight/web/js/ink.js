@@ -6,6 +6,7 @@
 //   sheet.renew();                         a new sheet: there is no way back to the one before
 //   sheet.lift();                          the stroke that is being drawn ends here
 //   const kept = sheet.dispose();          the drawing, and what undo knows; new Sheet(canvas, { onchange, kept }) goes on with it
+//   sheet.kept; sheet.renew(kept);         the same while it is in use; it is plain data, for a page that is loaded again too
 //   sheet.weigh([1, 0.2, -0.4])            colours the strokes: red speaks for the answer, pale against it; null: ink again
 //
 // Widths vary with speed and pressure for the eye only; the model never sees them.
@@ -34,10 +35,7 @@ export class Sheet {
   #onchange;
 
   constructor(canvas, { onchange, kept = null }) {
-    if (kept) {
-      this.#take(kept.drawing);
-      this.#cleared = kept.cleared;
-    }
+    if (kept) this.#resume(kept);
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d");
     this.#onchange = onchange;
@@ -83,9 +81,19 @@ export class Sheet {
     this.#blank();
   }
 
-  renew() {
-    this.#cleared = [];
-    this.#blank();
+  renew(kept = { drawing: blank(), cleared: [] }) {
+    this.lift();
+    this.#resume(kept);
+    this.#changed();
+  }
+
+  get kept() {
+    return { drawing: this.#drawing, cleared: this.#cleared };
+  }
+
+  #resume({ drawing, cleared }) {
+    this.#take(drawing);
+    this.#cleared = cleared;
   }
 
   get #drawing() {
@@ -100,7 +108,7 @@ export class Sheet {
 
   #blank() {
     this.lift();
-    this.#take({ strokes: [], widths: [], started: 0 });
+    this.#take(blank());
     this.#changed();
   }
 
@@ -113,7 +121,7 @@ export class Sheet {
     this.#abort.abort();
     cancelAnimationFrame(this.#frame);
     this.#observer.disconnect();
-    return { drawing: this.#drawing, cleared: this.#cleared };
+    return this.kept;
   }
 
   // The drawing as a picture: ink on white whatever the theme, so that it can be printed and recognised elsewhere.
@@ -200,6 +208,7 @@ export class Sheet {
     x = Math.round(x * 10) / 10;
     y = Math.round(y * 10) / 10;
     if (xs.length && xs.at(-1) === x && ys.at(-1) === y) return;
+    time += performance.timeOrigin; // a page that is loaded again counts from another one
     if (!this.#started) this.#started = time;
     const t = Math.max(0, Math.round(time - this.#started));
     let width = WIDTH;
@@ -302,6 +311,8 @@ export class Sheet {
     context.stroke();
   }
 }
+
+const blank = () => ({ strokes: [], widths: [], started: 0 });
 
 function prepare(context, colour) {
   context.strokeStyle = context.fillStyle = colour;

@@ -13,11 +13,14 @@ import { button, makeClock, makeSpoken, makeVerdict, reason } from "../parts.js"
 import { makePlayers } from "../players.js";
 import { simplify } from "../render.js";
 import { chooseDrawingModel } from "../served.js";
+import { read, write } from "../store.js";
 import { Table } from "../table.js";
 import { hush, say } from "../voice.js";
 
 export const id = "race";
 export const parent = "pictionary";
+
+const SHEET = "inksight.race.sheet"; // the drawing of the last round in which this page was left or loaded again
 
 let opened = null; // the room that this page has just opened, under a name that it knows
 
@@ -122,7 +125,6 @@ export function mount(root, { notice, status, again }) {
 
   function begin() {
     set("playing", { open: true });
-    pad.sheet.renew(); // whoever was away during the countdown has the last round's drawing there
     pad.canvas.focus({ preventScroll: true });
     overline.textContent = t("pictionary.draw");
     word.textContent = label(room.word);
@@ -130,6 +132,16 @@ export function mount(root, { notice, status, again }) {
     spoken.textContent = `${t("pictionary.draw")}: ${label(room.word)}`;
     clock.start(room.seconds);
     clock.correct(room.left);
+    // Whoever was away during the countdown has the last round's drawing there.
+    const { of, kept } = JSON.parse(read("sessionStorage", SHEET)) ?? {};
+    pad.sheet.renew(of === roundName() ? kept : undefined);
+  }
+
+  const roundName = () => `${code} ${room.number}`;
+
+  // The server tells drawings only when the round is over, and simplified: in it, the page keeps its own.
+  function keep() {
+    if (room?.phase === "drawing") write("sessionStorage", SHEET, JSON.stringify({ of: roundName(), kept: pad.sheet.kept }));
   }
 
   function finish() {
@@ -273,9 +285,12 @@ export function mount(root, { notice, status, again }) {
     }
   }
 
+  addEventListener("pagehide", keep);
   intro();
   const leave = () => {
+    keep();
     gone = true;
+    removeEventListener("pagehide", keep);
     table?.close();
     clock.stop();
     guesser.forget();
