@@ -181,6 +181,22 @@ def test_an_older_picture_does_not_overtake_a_newer_one(open_page: Callable[...,
     expect(page.locator(".verdict .word")).to_have_text("blue")
 
 
+def test_a_wrong_file_does_not_cost_the_answer_that_is_on_its_way(
+    open_page: Callable[..., Any], photos_address: str
+) -> None:
+    page = open_page(photos_address + "#/classify")
+    expect(page.locator(".share")).to_contain_text("knows 3 kinds")
+    held: list[Any] = []
+    page.route("**/v1/predict", lambda route: held.append(route))
+    with page.expect_request("**/v1/predict"):
+        chosen(page, "red.jpg", photo(100, 80, "red"))
+    chosen(page, "notes.txt", b"hello", "text/plain")
+    expect(page.locator(".notice")).to_contain_text("notes.txt is not a picture.")
+    held[0].continue_()
+    expect(page.locator(".verdict .word")).to_have_text("red")
+    expect(page.locator(".looked .stamp img")).to_be_visible()
+
+
 def test_a_server_that_says_nothing_counts_as_away(open_page: Callable[..., Any], address: str) -> None:
     page = open_page(address)
     expect(page.locator(".share")).to_contain_text("My guesses appear here.")

@@ -22,6 +22,7 @@ export function mount(root, { notice, status }) {
   let camera = null;
   let model = null;
   let question = 0; // the newest one; answers to older ones are dropped
+  let reading = 0; // the newest file that was chosen, which may turn out to be no picture
 
   const photo = h("img", { class: "photo", alt: "", hidden: true });
   const video = h("video", { class: "photo", playsinline: true, hidden: true });
@@ -77,17 +78,24 @@ export function mount(root, { notice, status }) {
       stopCamera();
       show();
     }
-    const asked = (question += 1); // before it is read: a large picture takes longer than a small one after it
+    const asked = (reading += 1); // before it is read: a large picture takes longer than a small one after it
     try {
       const taken = await prepare(chosen);
-      if (asked === question) await judge(taken);
+      if (asked === reading) await judge(taken);
     } catch (error) {
-      if (asked === question) notice(reason(error), "bad");
+      if (asked === reading) notice(reason(error), "bad");
     }
   }
 
+  // What is still being read or judged comes too late.
+  function forget() {
+    reading += 1;
+    question += 1;
+  }
+
   async function judge(taken) {
-    const asked = (question += 1);
+    forget();
+    const asked = question;
     picture = taken;
     answer = heat = null;
     caption.textContent = "";
@@ -134,7 +142,7 @@ export function mount(root, { notice, status }) {
     film.disabled = true;
     try {
       camera = await openCamera(video);
-      question += 1;
+      forget();
       picture = answer = heat = null;
       // The view may have been left while the permission was asked for.
       if (!section.isConnected) return stopCamera();
@@ -196,7 +204,7 @@ export function mount(root, { notice, status }) {
   learnModels();
 
   return () => {
-    question += 1;
+    forget();
     kept = { picture, answer, heat };
     abort.abort();
     stopCamera();
