@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -226,6 +227,7 @@ def test_who_draws_is_told_where_the_guess_stands(
     stroke(page, *LEFT)
     expect(word).to_have_text(said[1])
     expect(detail).to_have_text(said[2])
+    expect(page.locator("p.unseen")).to_have_text(f"{said[1]} {said[2]}")
     assert place(page, 0, 0) == sheet
     page.keyboard.press("Delete")
     expect(word).to_have_text(said[0])
@@ -233,6 +235,28 @@ def test_who_draws_is_told_where_the_guess_stands(
     expect(word).to_have_text(said[1])
     page.unroute("**/v1/predict")
     expect(word).to_have_text("left")
+
+
+def test_nobody_hears_of_a_server_that_stumbles(open_page: Callable[..., Any], address: str) -> None:
+    page = open_page(address)
+    word = page.locator(".verdict .word")
+    expect(word).to_have_text("I am watching the pen.")
+    page.clock.install()
+    page.clock.pause_at(datetime.now() + timedelta(minutes=1))
+    page.evaluate("""() => {
+      window.told = [];
+      new MutationObserver(() => window.told.push(document.body.textContent))
+        .observe(document.body, { childList: true, subtree: true, characterData: true });
+    }""")
+    abort_once(page, "**/v1/predict")
+    with page.expect_event("requestfailed"):
+        stroke(page, *LEFT)
+    page.wait_for_timeout(300)  # until the page knows, whose clock stands still
+    with page.expect_request_finished(lambda request: request.url.endswith("v1/predict")):
+        page.clock.run_for(500)
+    expect(word).to_have_text("left")
+    page.clock.run_for(5000)
+    assert "The server does not answer" not in page.evaluate("window.told.join()")
 
 
 def test_a_link_to_a_race_waits_for_the_server(open_page: Callable[..., Any], address: str) -> None:

@@ -13,6 +13,8 @@ import { showBitmap } from "../stamp.js";
 
 export const id = "draw";
 
+const MISSED = 1000; // ms without an answer: shorter is a stumble, of which nobody need hear
+
 let kept = null; // the drawing, for whoever looks at another view and comes back
 
 export function mount(root, { notice, status }) {
@@ -22,6 +24,7 @@ export function mount(root, { notice, status }) {
   let classes = [];
   let gone = false;
   let announceLater = 0;
+  let missed = 0; // runs since the server was not reached
   let question = 0; // about the strokes' weights; an answer to an older one is dropped
 
   const invitation = h("p", { class: "invitation", "aria-hidden": "true" }, h("strong", {}, t("draw.invite")), h("span", {}));
@@ -79,20 +82,34 @@ export function mount(root, { notice, status }) {
     }, 900);
   }
 
+  function reached() {
+    clearTimeout(missed);
+    missed = 0;
+    away = false;
+  }
+
+  function missing() {
+    away = true;
+    status({ offline: true });
+    show(); // where one looks for the guess: the foot of the page may be out of sight
+    spoken.textContent = `${t("status.away")} ${t("draw.away.detail")}`;
+  }
+
   const guesser = new Guesser({
     onanswer(found) {
       answer = found;
-      away = false;
+      reached();
       status({ ms: found.ms, by: found.model.name, version: found.model.version });
       show();
       announce();
     },
     onerror(error) {
       if (error.status === 0) {
-        away = true;
-        status({ offline: true });
-        show(); // where one looks for the guess: the foot of the page may be out of sight
-      } else if (error.status !== 503) notice(reason(error), "bad");
+        missed ||= setTimeout(missing, MISSED);
+        return;
+      }
+      reached();
+      if (error.status !== 503) notice(reason(error), "bad");
     },
   }, (strokes) => post("v1/predict", { strokes, top: 5, ...(model && { model }) }));
 
@@ -102,7 +119,7 @@ export function mount(root, { notice, status }) {
     if (strokes.length === 0) {
       guesser.forget();
       answer = null;
-      away = false;
+      reached();
       spoken.textContent = "";
     } else guesser.ask(strokes);
     if (strokes.length === 0 || section.classList.contains("blank")) show();
@@ -159,6 +176,7 @@ export function mount(root, { notice, status }) {
   return () => {
     gone = true;
     clearTimeout(announceLater);
+    reached();
     guesser.forget();
     kept = pad.dispose();
     removeEventListener("inksight:theme", themed);
