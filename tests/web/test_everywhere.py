@@ -201,6 +201,10 @@ def test_the_keyboard_stays_where_it_was(visit: Callable[..., Any]) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Papier de jour")).to_be_focused()
+    page.get_by_role("link", name="Pictionary").click()
+    page.get_by_role("button", name="Course").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Course")).to_be_focused()
 
 
 def test_names_without_a_place_to_break(browser: Any) -> None:

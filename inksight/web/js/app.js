@@ -20,13 +20,17 @@ export function notice(text, kind = "good") {
 function show() {
   const wanted = location.hash.replace(/^#\/?/, "").split(/[/?]/)[0];
   const view = views.find(({ id }) => id === wanted) ?? views[0];
+  const within = main.contains(document.activeElement);
   leave();
   history.replaceState({ place }, "");
   document.title = view.id === views[0].id ? "Inksight" : `${t(`view.${view.id}`)} · Inksight`;
   main.replaceChildren();
   main.dataset.view = view.id;
   leave = view.mount(main, { notice, status, again: show }) ?? (() => {});
-  main.prepend(h("h1", { class: "unseen" }, t(`view.${view.id}`)));
+  const title = h("h1", { class: "unseen", tabindex: -1 }, t(`view.${view.id}`));
+  main.prepend(title);
+  // A button that led here is gone: who goes by keyboard or ear goes on where the view begins, not the page.
+  if (within && !main.contains(document.activeElement)) title.focus({ preventScroll: true });
   drawNavigation(view);
 }
 
