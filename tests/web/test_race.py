@@ -66,6 +66,8 @@ def test_two_players_one_of_whom_loads_the_page_again(
     bo = enter(visit, link, "<b>Bo</b>", **PHONE)
     expect(ada.locator(".players li")).to_have_count(2)
     assert names(ada) == names(bo) == ["Ada", "<b>Bo</b>"]
+    for page in (ada, bo):
+        expect(page.locator("p.unseen")).to_have_text("In the room: Ada, <b>Bo</b>")
     expect(bo.get_by_text("Ada begins the round.")).to_be_visible()
     assert bo.get_by_role("button", name="Start", exact=True).count() == 0
     press(ada, "Start")
@@ -117,6 +119,7 @@ def test_two_players_one_of_whom_loads_the_page_again(
     expect(bo.locator(".mark")).to_have_text("Ada wins")
     press(ada, "Leave")
     expect(bo.locator(".players li")).to_have_count(1)
+    expect(bo.locator("p.unseen")).to_have_text("In the room: <b>Bo</b>")
     bo.reload()
     expect(bo.locator(".mark")).to_have_text("Ada wins")
     ada.go_back()

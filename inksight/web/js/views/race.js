@@ -33,6 +33,7 @@ export function mount(root, { notice, status, again }) {
   let room = null; // the room, as the server last told
   let gone = false;
   let stage = ""; // phase and number of what is shown, so that a round begins and ends once
+  let company = ""; // who is here, as it was last read aloud
 
   const verdict = makeVerdict();
   const { overline, word, share } = verdict;
@@ -88,13 +89,22 @@ export function mount(root, { notice, status, again }) {
   function show(next) {
     room = next;
     const now = `${room.phase} ${room.number}`;
-    if (now !== stage) {
+    const turned = now !== stage;
+    if (turned) {
       stage = now;
       status({ by: room.model, ms: null });
       ({ lobby: wait, countdown: prepare, drawing: begin, over: finish })[room.phase]();
     } else if (room.left !== null) clock.correct(room.left);
     players.show(room, me);
     offer();
+    if (room.phase === "lobby" || (room.phase === "over" && !turned)) greet();
+  }
+
+  // Who came or went between two rounds is read aloud.
+  function greet() {
+    const here = room.players.filter((player) => player.here).map((player) => player.name).join(", ");
+    if (here !== company) spoken.textContent = t("race.with", { names: here });
+    company = here;
   }
 
   function set(kind, { open = false } = {}) {
