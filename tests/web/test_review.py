@@ -280,6 +280,11 @@ def test_it_reads_well_everywhere(
     assert page.evaluate(CONTRASTS) == []
     page.get_by_text("Agreement by class and day").click()
     assert page.evaluate(CONTRASTS) == []
+    page.locator(".agreement .of").first.evaluate("""(of) => {
+      of.textContent = "of 123,456";
+      for (const cell of document.querySelectorAll(".agreement td"))
+        cell.replaceChildren(of.parentElement.cloneNode(true));
+    }""")
     assert page.evaluate("document.documentElement.scrollWidth <= screen.width")
     page.screenshot(path=tmp_path / "review.png")
     inked = page.evaluate("""() => { const c = document.querySelector(".evidence");
