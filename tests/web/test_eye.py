@@ -105,7 +105,10 @@ def test_an_answer_that_was_changed_breaks_the_seal(visit: Callable[..., Any], l
     page.route("**/v1/rounds/*/answer", change)
     press(page, "Start")
     expect(page.locator(".eye.playing")).to_be_visible()
-    page.keyboard.press("2")
+    # What the key of the 2 says on a French keyboard.
+    with page.expect_request("**/answer") as asked:
+        page.locator("body").dispatch_event("keydown", {"key": "é", "code": "Digit2", "bubbles": True})
+    assert asked.value.post_data_json["label"], "not for want of time"
     expect(page.locator(".proof .broken")).to_have_text("The seal does not fit!")
     expect(page.locator(".proof code")).to_contain_text("≠")
     assert page.evaluate(CONTRASTS) == []

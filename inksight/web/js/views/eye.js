@@ -146,7 +146,9 @@ export function mount(root, { notice, status, again }) {
 
   function keys(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-    const name = round?.options[Number(event.key) - 1];
+    // On a French keyboard the digits need Shift; for a clock of five seconds their keys will do.
+    const digit = Number(event.key) || Number(/^Digit(\d)$/.exec(event.code)?.[1]);
+    const name = round?.options[digit - 1];
     if (name) answer(name);
   }
   addEventListener("keydown", keys);
