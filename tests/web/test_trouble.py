@@ -151,6 +151,8 @@ def test_a_photo_waits_for_the_server(open_page: Callable[..., Any], photos_addr
     page.route("**/v1/predict", lambda route: route.abort() if away else route.continue_())
     chosen(page, "red.jpg", photo(100, 80, "red"))
     foot(page).to_contain_text(OFFLINE)
+    expect(page.locator(".verdict .share")).to_have_text(OFFLINE)
+    expect(page.locator("p.unseen")).to_have_text(OFFLINE)
     expect(page.locator("img.photo")).to_be_visible()
     away = False
     expect(page.locator(".verdict .word")).to_have_text("red")

@@ -121,7 +121,9 @@ export function mount(root, { notice, status }) {
 
   // The server is away, starting or busy, and will be asked again.
   function failed(error) {
-    if (error.status === 0) status({ offline: true });
+    if (error.status !== 0) return;
+    status({ offline: true });
+    share.textContent = spoken.textContent = t("status.offline"); // the foot of the page may be out of sight
   }
 
   async function explain(asked, { top, ...body }) {
