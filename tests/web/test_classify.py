@@ -227,6 +227,7 @@ def test_a_refused_camera_is_told_kindly(visit: Callable[..., Any]) -> None:
     press(page, "Camera")
     expect(page.locator(".notice")).to_contain_text("All right, no camera.")
     expect(page.get_by_role("button", name="Camera", exact=True)).to_be_enabled()
+    expect(page.get_by_role("button", name="Camera", exact=True)).to_be_focused()
 
 
 def test_a_model_too_slow_to_explain_says_so(browser: Any, address: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,6 +155,7 @@ export function mount(root, { notice, status }) {
     } finally {
       film.disabled = false;
     }
+    if (!camera) film.focus(); // which it lost while it was disabled
   }
 
   function stopCamera() {
