@@ -187,6 +187,11 @@ def test_the_menu_and_back_lead_on_from_a_models_tab(visit: Callable[..., Any]) 
     expect(word).to_have_text("many-40")
 
 
+def test_an_address_that_is_mangled_shows_the_first_model(visit: Callable[..., Any]) -> None:
+    page = visit(path="#/models/100%")
+    expect(page.locator(".headline .word")).to_have_text("doodle")
+
+
 def test_a_token_for_models_survives_a_look_at_the_reviews(browser: Any, served: tuple[str, str]) -> None:
     page = browser.new_context(locale="en-GB").new_page()
     page.goto(served[0] + "#/models")

@@ -89,8 +89,8 @@ export function mount(root, { notice }) {
       history.replaceState(history.state, "", `#/models/${encodeURIComponent(its)}`); // so that the page, loaded again, shows it
       open(its);
     })));
-    const asked = decodeURIComponent(location.hash.split("/")[2] ?? "");
-    await open((models.find((model) => model.name === asked) ?? models[0]).name);
+    const asked = location.hash.split("/")[2];
+    await open((models.find((model) => [model.name, encodeURIComponent(model.name)].includes(asked)) ?? models[0]).name);
   }
 
   const themed = () => root.querySelector(".matrix-picture")?.dispatchEvent(new Event("inksight:redraw"));
