@@ -219,6 +219,7 @@ def test_gates_refuse_force_and_roll_back(browser: Any, served: tuple[str, str])
     press(page, "Promote: 2")
     refused = page.locator(".judged.refused")
     expect(refused).to_contain_text("Version 2 does not become champion")
+    expect(refused).to_be_focused()
     told = [summary(CLASSES, skill)["accuracy"] for skill in (1.0, 3.0)]
     expect(refused.locator("li").first).to_contain_text(
         f"{told[0]:.2%} right answers against {told[1]:.2%} of doodle:1"
@@ -228,6 +229,7 @@ def test_gates_refuse_force_and_roll_back(browser: Any, served: tuple[str, str])
     expect(page.locator(".headline .overline")).to_have_text("Version 2 · answers now")
     expect(page.locator(".moves li").first).to_contain_text("champion: 1 → 2, against the gates")
     press(page, "Roll back to version 1")
+    expect(page.get_by_text("champion is doodle:1 now.")).to_be_focused()
     expect(page.locator(".version-list li.now")).to_contain_text("Version 1")
     expect(page.locator(".headline .overline")).to_have_text("Version 1 · answers now")
     expect(shown).to_have_text("Version 1")

@@ -41,6 +41,7 @@ export function versionsPart({ model, onlook, onmoved, notice }) {
     const picker = h("select", { id: "alias", onchange: () => { alias = picker.value; open(); } }, names.map((name) => h("option", { value: name }, name)));
     picker.value = alias;
     const picking = document.activeElement?.id === picker.id;
+    const within = element.contains(document.activeElement);
     const at = found.aliases[alias];
     const back = found.rollbacks[alias];
     element.replaceChildren(...[
@@ -55,7 +56,12 @@ export function versionsPart({ model, onlook, onmoved, notice }) {
         t(moved.forced ? "models.moved.forced" : "models.moved", { alias: moved.alias, previous: moved.previous ?? "–", version: moved.version }), moved.note && h("em", {}, ` ${noteText(moved)}`)))),
       button("quiet", t("review.leave"), () => { admin.forget(); ask(); }),
     ].filter(Boolean));
+    // What had the focus was made anew.
     if (picking) picker.focus({ preventScroll: true });
+    else if (within && outcome) {
+      outcome.tabIndex = -1;
+      outcome.focus({ preventScroll: true });
+    }
   }
 
   function item(version, at) {
