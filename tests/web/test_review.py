@@ -239,11 +239,18 @@ def test_a_model_that_is_gone_can_be_relabelled_and_typing_decides_nothing(
     assert {state for state, _ in states(service)} == {"pending"}
     page.unroute("**/labels")
     page.get_by_role("button", name="Other label").click()
-    expect(page.get_by_text("The words of this model are not known here")).to_be_visible()
+    expect(page.get_by_text("The words of this model are not known here").first).to_be_visible()
     page.keyboard.type("axe")
     page.keyboard.press("Enter")
     expect(page.locator(".tally")).to_contain_text("1 decided")
     assert states(service)[0] == ("relabelled", "axe")
+    page.get_by_role("button", name="Français").click()
+    page.locator(".decisions button").nth(1).click()
+    expect(page.get_by_text("On ne connaît plus ici les mots de ce modèle").first).to_be_visible()
+    page.keyboard.type("Chateau")
+    page.keyboard.press("Enter")
+    expect(page.locator(".tally")).to_contain_text("1 décidé")
+    assert states(service)[1] == ("relabelled", "castle"), "the word of the other corrections, not its translation"
     page.context.close()
 
 

@@ -2,7 +2,7 @@
 // any word. Resolves to the class or null.
 
 import { h, icon } from "./dom.js";
-import { label, t } from "./i18n.js";
+import { LANGUAGES, label, language, t } from "./i18n.js";
 
 export function pick(classes) {
   return new Promise((resolve) => {
@@ -25,7 +25,7 @@ export function pick(classes) {
     function found() {
       const typed = plain(field.value);
       const name = field.value.trim();
-      if (classes === null) return name ? [{ name, text: name }] : [];
+      if (classes === null) return name ? [{ name: named(name), text: name }] : [];
       const starts = words.filter(({ text }) => plain(text).startsWith(typed));
       return typed ? [...starts, ...words.filter((word) => !starts.includes(word) && plain(word.text).includes(typed))] : words;
     }
@@ -59,6 +59,9 @@ export function pick(classes) {
     field.focus();
   });
 }
+
+// The class that is called so in the reader's language, or the word itself.
+const named = (word) => Object.entries(LANGUAGES[language()].labels).find(([, text]) => plain(text) === plain(word))?.[0] ?? word;
 
 // As it is typed: without accents, ligatures and curved apostrophes, which many keyboards lack.
 const TYPED = { œ: "oe", æ: "ae", "’": "'" };
