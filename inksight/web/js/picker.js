@@ -3,6 +3,7 @@
 
 import { h, icon } from "./dom.js";
 import { LANGUAGES, label, language, t } from "./i18n.js";
+import { makeSpoken } from "./parts.js";
 
 export function pick(classes) {
   return new Promise((resolve) => {
@@ -11,10 +12,11 @@ export function pick(classes) {
     const field = h("input", { type: "text", role: "combobox", "aria-expanded": "true", "aria-controls": "picks", "aria-label": t("pick.title"),
       placeholder: t("pick.placeholder"), autocomplete: "off", autocapitalize: "none", spellcheck: "false", maxlength: 200 });
     const list = h("ul", { id: "picks", role: "listbox", "aria-label": t("pick.title") });
+    const spoken = makeSpoken();
     const dialog = h("dialog", { class: "picker", "aria-label": t("pick.title") },
       h("header", {}, h("h2", {}, t("pick.title")),
         h("button", { class: "quiet round", type: "button", "aria-label": t("pick.close"), onclick: () => finish(null) }, icon("close"))),
-      field, list);
+      field, list, spoken);
 
     function finish(choice) {
       dialog.close();
@@ -32,11 +34,13 @@ export function pick(classes) {
 
     function show() {
       const matches = found();
+      const none = matches.length ? "" : t(classes === null ? "pick.unknown" : "pick.none");
       active = Math.max(0, Math.min(active, matches.length - 1));
       list.replaceChildren(...(matches.length ? matches.map(({ name, text }, index) =>
         h("li", { id: `pick-${index}`, role: "option", "aria-selected": String(index === active), onclick: () => finish(name) }, text))
-        : [h("li", { class: "none" }, t(classes === null ? "pick.unknown" : "pick.none"))]));
-      if (matches.length) field.setAttribute("aria-activedescendant", `pick-${active}`);
+        : [h("li", { class: "none" }, none)]));
+      spoken.textContent = none;
+      field.setAttribute("aria-activedescendant", none ? "" : `pick-${active}`);
       list.children[active]?.scrollIntoView({ block: "nearest" });
     }
 
