@@ -66,6 +66,7 @@ def test_two_players_one_of_whom_loads_the_page_again(
     bo = enter(visit, link, "<b>Bo</b>", **PHONE)
     expect(ada.locator(".players li")).to_have_count(2)
     assert names(ada) == names(bo) == ["Ada", "<b>Bo</b>"]
+    expect(ada.locator(".players p").first).to_have_text("Ada you, begins the rounds")
     for page in (ada, bo):
         expect(page.locator("p.unseen")).to_have_text("In the room: Ada, <b>Bo</b>")
     expect(bo.get_by_text("Ada begins the round.")).to_be_visible()

@@ -93,6 +93,7 @@ def test_the_queue_is_worked_off_by_keyboard(
 ) -> None:
     page = visit(path="#/review")
     enter(page, token)
+    expect(page.locator(".claims dd").first).to_have_text("left 80%")
     tally = page.locator(".tally")
     page.keyboard.press("a")
     expect(tally).to_contain_text("1 decided")
@@ -113,7 +114,7 @@ def test_the_queue_is_worked_off_by_keyboard(
     classes = page.locator(".agreement table").first.locator("tbody tr")
     expect(classes).to_have_count(1)
     # Four people said "top", none that the machine was right; of three reviewed one was accepted.
-    expect(classes.first).to_have_text("top0%of 433%of 3")
+    expect(classes.first).to_have_text("top0% of 433% of 3")
     expect(page.locator(".agreement table").last.locator("tbody tr")).to_have_count(1)
     page.reload()
     expect(page.locator(".claims dd").first).to_contain_text("left")

@@ -9,7 +9,7 @@ export function makeAgreement() {
   const element = h("details", {}, h("summary", {}, t("review.agreement")), inside);
   const cell = (share) => h("td", {}, share === null ? "–"
     : [stroke(share.share, [share.low, share.high]),
-      h("span", { class: "agreed" }, percent(share.share), h("span", { class: "of" }, t("review.of", { count: number(share.n) })))]);
+      h("span", { class: "agreed" }, percent(share.share), " ", h("span", { class: "of" }, t("review.of", { count: number(share.n) })))]);
   const table = (head, rows) => h("table", { class: "classes" },
     h("thead", {}, h("tr", {}, [head, t("review.head.players"), t("review.head.reviewers")].map((text) => h("th", { scope: "col" }, text)))),
     h("tbody", {}, rows.map(([name, row]) => h("tr", {}, h("th", { scope: "row" }, name), cell(row.players_agreed), cell(row.reviewers_agreed)))));

@@ -47,7 +47,7 @@ function seat(room, player, me) {
   const guess = room.phase !== "drawing" && !over ? "" : player.guess === null ? "…" : over ? label(player.guess) : t("game.guess", { label: label(player.guess) });
   return h("li", { class: [won && "won", !player.here && "away", player.id === me && "me"].filter(Boolean).join(" ") },
     over && h("div", { class: "sheet" }, player.drawing.length > 0 && h("canvas", { role: "img", "aria-label": t("race.drawing", { name: player.name }) })),
-    h("p", {}, h("span", { class: "who" }, player.name), h("span", { class: "notes" }, notes.join(", "))),
+    h("p", {}, h("span", { class: "who" }, player.name), " ", h("span", { class: "notes" }, notes.join(", "))),
     h("p", { class: "guess" }, guess),
     h("span", { class: "value", "aria-label": t("race.wins", { count: number(player.score) }) }, number(player.score)));
 }

@@ -134,7 +134,7 @@ export function mount(root, { notice }) {
     const settled = item?.state === "relabelled";
     claim.textContent = t(settled ? "review.reviewer" : "review.player");
     player.textContent = item ? label(settled ? item.final_label : item.label) : "–";
-    if (item?.confidence != null) machine.append(h("span", { class: "share" }, percent(item.confidence)));
+    if (item?.confidence != null) machine.append(" ", h("span", { class: "share" }, percent(item.confidence)));
     empty.textContent = item ? (item.input ? "" : t("review.lost")) : emptied();
     canvas.setAttribute("aria-label", item ? t("review.drawing", { number: item.id }) : empty.textContent);
     draw(canvas, item?.input);
