@@ -24,8 +24,8 @@ def retrain(
 ) -> None:
     """Train a model on its accepted corrections, judge it beside the old version, and promote it through the gates.
 
-    Stopped or killed, the same command goes on. Exit code 1 when a gate says no, or when people went back from just that
-    version before; 0 when there is nothing to learn.
+    Stopped or killed, the same command goes on. Exit code 1 when a gate says no, or when people went back from just
+    that version before; 0 when there is nothing to learn.
     """
     settings = resolve(RetrainSettings, file=config, options=options)
     from inksight.improve.retrain import retrain as run
