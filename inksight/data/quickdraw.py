@@ -217,16 +217,26 @@ def failure(result: FetchResult) -> DownloadError:
 def check(classes: Sequence[str], *, settings: FetchSettings | None = None, **options: Any) -> dict[str, int | None]:
     """Ask whether each class exists at the source: its size in bytes (-1: unknown), None when it does not.
 
-    Nothing is downloaded. Raises DownloadError when the server cannot be asked.
+    Nothing is downloaded; a server that is busy is asked again. Raises DownloadError when it cannot be asked.
     """
     settings = settings or resolve(FetchSettings, options=options)
     names = list(dict.fromkeys(known_class(name) for name in classes))
     scheme_of(settings.base_url)
 
-    def ask(name: str) -> int | None:
-        return exists(source_url(settings.base_url, name, settings.format), timeout=settings.timeout)
+    patience, stop = Patience(settings.timeout, settings.retries, settings.retry_wait), threading.Event()
 
-    answers = _in_threads(ask, names, settings.jobs, threading.Event(), lambda answer: None)
+    def ask(name: str) -> int | None:
+        attempt = 0
+        while True:
+            try:
+                return exists(source_url(settings.base_url, name, settings.format), timeout=settings.timeout)
+            except PassingError as error:
+                attempt += 1
+                given_up = not error.reached or attempt > patience.retries
+                if given_up or stop.wait(patience.pause(attempt, error.retry_after)):
+                    raise
+
+    answers = _in_threads(ask, names, settings.jobs, stop, lambda answer: None)
     return {name: answers[name] for name in names}
 
 

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import inksight.data.download as download_module
-from inksight.data.quickdraw import FetchResult, Silence, fetch
+from inksight.data.quickdraw import FetchResult, Silence, check, fetch
 from inksight.data.remote import PassingError
 from inksight.data.selectors import BitmapRows, StrokeLines
 from inksight.errors import DataError, DownloadError, UsageError
@@ -145,6 +145,14 @@ def test_retry_after_is_honoured(mirror: Mirror, when: str) -> None:
     start = time.monotonic()
     bring(mirror, per_class=50)
     assert time.monotonic() - start >= 0.95
+
+
+def test_the_check_asks_a_busy_server_again(mirror: Mirror) -> None:
+    mirror.faults[CAT] = [status(503)] * 2  # to HEAD, and to GET in its place
+    assert check(["cat"], base_url=mirror.url, retries=1, retry_wait=0.01)["cat"] == 128 + 700 * 784
+    mirror.faults[CAT] = [status(503)] * 4
+    with pytest.raises(DownloadError, match="503"):
+        check(["cat"], base_url=mirror.url, retries=1, retry_wait=0.01)
 
 
 def test_a_503_that_stays(mirror: Mirror) -> None:
