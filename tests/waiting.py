@@ -1,9 +1,10 @@
-"""Waiting for what another thread or process does."""
+"""Waiting for what another thread, process or page does."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,14 @@ def wait_for(condition: Callable[[], Any], what: str = "it", seconds: float = 60
         assert time.monotonic() < deadline, f"never: {what}"
         time.sleep(0.02)
     return value
+
+
+def expect(shown: Any) -> Any:
+    """Return Playwright's assertions on a locator or page, which wait until they hold.
+
+    Not page.wait_for_function: it evaluates strings in the page, which the page's security policy forbids.
+    """
+    return import_module("playwright.sync_api").expect(shown)
 
 
 def alive(process: int) -> bool:

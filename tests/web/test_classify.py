@@ -16,8 +16,9 @@ from PIL import Image
 from inksight.serving import create_app
 from inksight.settings import ServeSettings
 from tests.serving.conftest import HalvesClassifier, running
+from tests.waiting import expect
 from tests.web.test_draw import CONTRASTS, PHONE
-from tests.web.test_pictionary import expect, press
+from tests.web.test_pictionary import press
 
 pytestmark = pytest.mark.browser
 WHOLE_BROWSER = True

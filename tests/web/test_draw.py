@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from tests.waiting import expect
 
 pytestmark = pytest.mark.browser
 WHOLE_BROWSER = True
@@ -95,11 +96,6 @@ def ink(page: Any) -> int:
 
 def word(page: Any) -> Any:
     return page.locator(".word")
-
-
-def expect(locator: Any) -> Any:
-    # Not page.wait_for_function: it evaluates strings in the page, which the page's security policy forbids.
-    return import_module("playwright.sync_api").expect(locator)
 
 
 def guessed(page: Any, label: str, *, is_it: bool = True) -> None:

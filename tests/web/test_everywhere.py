@@ -18,8 +18,9 @@ from inksight.registry.jobs import JobError
 from inksight.serving import create_app
 from inksight.settings import ServeSettings
 from tests.serving.conftest import CLASSES, HalvesClassifier, running
+from tests.waiting import expect
 from tests.web.test_draw import CONTRASTS, LEFT, PHONE, guessed, stroke
-from tests.web.test_pictionary import expect, press
+from tests.web.test_pictionary import press
 
 pytestmark = pytest.mark.browser
 

@@ -13,8 +13,9 @@ from inksight.serving import create_app
 from inksight.serving.eye import LEVELS
 from inksight.settings import ServeSettings
 from tests.serving.conftest import CLASSES, HalvesClassifier, running
+from tests.waiting import expect
 from tests.web.test_draw import CONTRASTS, PHONE
-from tests.web.test_pictionary import expect, press
+from tests.web.test_pictionary import press
 
 pytestmark = pytest.mark.browser
 

@@ -18,9 +18,10 @@ from inksight.serving import create_app
 from inksight.settings import ServeSettings
 from tests.bundle.conftest import CLASSES, make_bundle
 from tests.serving.conftest import HalvesClassifier, running
+from tests.waiting import expect
 from tests.web.test_draw import CONTRASTS, PHONE
 from tests.web.test_everywhere import WEB
-from tests.web.test_pictionary import expect, press
+from tests.web.test_pictionary import press
 
 pytestmark = pytest.mark.browser
 

@@ -10,9 +10,10 @@ import pytest
 from inksight.serving import create_app
 from inksight.settings import ServeSettings
 from tests.serving.conftest import HalvesClassifier, running
+from tests.waiting import expect
 from tests.web.test_classify import ColoursClassifier
 from tests.web.test_draw import CONTRASTS, LEFT, PHONE, guessed, stroke
-from tests.web.test_pictionary import expect, press
+from tests.web.test_pictionary import press
 
 pytestmark = pytest.mark.browser
 

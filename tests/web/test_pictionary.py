@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 import pytest
 
+from tests.waiting import expect
 from tests.web.test_draw import CONTRASTS, PHONE, TOPS, ink, place
 
 pytestmark = pytest.mark.browser
@@ -28,10 +28,6 @@ VOICE = """() => {
   speechSynthesis.getVoices = () => [{ lang: "en-GB", localService: true }];
   speechSynthesis.speak = ({ text }) => window.said.push(text);
 }"""
-
-
-def expect(locator: Any) -> Any:
-    return import_module("playwright.sync_api").expect(locator)
 
 
 def draw(page: Any, half: str, *, lift: bool = True) -> None:

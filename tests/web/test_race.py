@@ -10,8 +10,9 @@ import pytest
 
 from inksight.serving import rooms
 from inksight.serving.routes import race as race_routes
+from tests.waiting import expect
 from tests.web.test_draw import CONTRASTS, PHONE, ink
-from tests.web.test_pictionary import draw, expect, press
+from tests.web.test_pictionary import draw, press
 
 pytestmark = pytest.mark.browser
 

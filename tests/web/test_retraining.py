@@ -19,9 +19,10 @@ from inksight.serving.services import Services
 from inksight.serving.tokens import Tokens
 from tests.improve.planted import MODEL, correct, rings, store_with_model
 from tests.serving.conftest import HalvesClassifier, running
+from tests.waiting import expect
 from tests.web.test_draw import CONTRASTS, PHONE
 from tests.web.test_everywhere import WEB
-from tests.web.test_pictionary import expect, press
+from tests.web.test_pictionary import press
 
 pytestmark = pytest.mark.browser
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from inksight.registry import corrections
 from inksight.registry.tables import Correction
 from inksight.serving.tokens import Tokens
+from tests.waiting import expect
 from tests.web.test_draw import CONTRASTS, PHONE
 
 pytestmark = pytest.mark.browser
@@ -72,10 +72,6 @@ def queue(service: Any) -> list[int]:
         session.add_all(rows)
         session.flush()
         return [row.id for row in rows]
-
-
-def expect(found: Any) -> Any:
-    return import_module("playwright.sync_api").expect(found)
 
 
 def enter(page: Any, token: str) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import expect
 from tests.web.test_draw import LEFT, guessed, stroke
 from tests.web.test_everywhere import VIEWS
 from tests.web.test_eye import address  # noqa: F401 - a service with pictures for Eye vs AI
-from tests.web.test_pictionary import expect, press
+from tests.web.test_pictionary import press
 from tests.web.test_race import enter, open_room
 
 pytestmark = pytest.mark.browser

@@ -15,7 +15,8 @@ from inksight.serving import create_app
 from inksight.serving.live import bring_up
 from inksight.settings import ServeSettings
 from tests.serving.conftest import CLASSES, HalvesClassifier, running
-from tests.web.test_pictionary import begin, draw, expect, press
+from tests.waiting import expect
+from tests.web.test_pictionary import begin, draw, press
 from tests.web.test_race import OPPOSITE, enter, open_room
 
 pytestmark = pytest.mark.browser

@@ -12,10 +12,11 @@ import pytest
 from inksight.serving import create_app
 from inksight.settings import ServeSettings
 from tests.serving.conftest import running
+from tests.waiting import expect
 from tests.web import test_eye
 from tests.web.test_classify import ColoursClassifier, chosen, photo
 from tests.web.test_draw import LEFT, ink, place, stroke
-from tests.web.test_pictionary import begin, draw, expect, over, press
+from tests.web.test_pictionary import begin, draw, over, press
 from tests.web.test_race import names, open_room
 
 pytestmark = pytest.mark.browser

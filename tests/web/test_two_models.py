@@ -10,8 +10,9 @@ import pytest
 from inksight.serving import create_app
 from inksight.settings import ServeSettings
 from tests.serving.conftest import HalvesClassifier, running
+from tests.waiting import expect
 from tests.web.test_draw import CONTRASTS, LEFT, PHONE, stroke
-from tests.web.test_pictionary import begin, draw, expect, press
+from tests.web.test_pictionary import begin, draw, press
 
 pytestmark = pytest.mark.browser
 
