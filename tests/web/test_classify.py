@@ -95,7 +95,8 @@ def test_the_model_that_was_chosen_last_answers(visit: Callable[..., Any]) -> No
 
 def test_a_photo_is_made_small_judged_and_explained(visit: Callable[..., Any]) -> None:
     page = visit(path="#/classify")
-    assert page.locator("select").input_value() == "colours", "a picture is first of all for a model of photos"
+    # A picture is first of all for a model of photos.
+    expect(page.locator("select")).to_have_value("colours")
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
     exif[0x010E] = "taken at home"
