@@ -57,9 +57,11 @@ def compress(
     network = model.network()
     steps: list[dict[str, Any]] = []
     if settings.prune:
+        before = _count(network.model)
         network = prune(network, settings.prune)
-        count = sum(p.numel() for p in network.model.parameters())
-        summary = f"{settings.prune:.0%} of the channels removed, {count:,} parameters left"
+        # At least: the channels that stay are a multiple of four.
+        left = f"{_count(network.model):,} of {before:,} parameters left"
+        summary = f"at least {settings.prune:.0%} of the channels removed, {left}"
         progress(summary)
         if settings.epochs:
             images = spread(data.images("train"), settings.max_images)
