@@ -57,10 +57,10 @@ def compress(
     network = model.network()
     steps: list[dict[str, Any]] = []
     if settings.prune:
-        before = _count(network.model)
+        whole = _count(network.model)
         network = prune(network, settings.prune)
         # At least: the channels that stay are a multiple of four.
-        left = f"{_count(network.model):,} of {before:,} parameters left"
+        left = f"{_count(network.model):,} of {whole:,} parameters left"
         summary = f"at least {settings.prune:.0%} of the channels removed, {left}"
         progress(summary)
         if settings.epochs:
