@@ -78,8 +78,8 @@ def fit_temperature(y_true: IntArray, probabilities: Probabilities) -> float:
     """Return the temperature (0.05..20) with the least log loss; fit it on validation, never on test samples.
 
     1.0 when there is nothing to fit on. The log loss is convex in 1/temperature, so Newton's method finds it; where a
-    step would leave what is known to hold the minimum, that is halved. (SciPy's search takes longer to load than a
-    small model takes to train.)
+    step would leave what is known to hold the minimum, that is halved. (Loading SciPy's search takes half a second of
+    processor, on most validation splits longer than the fit.)
     """
     good = usable(probabilities)
     if not good.any():
